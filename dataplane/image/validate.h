@@ -1,0 +1,40 @@
+// The border of an image: hostile bytes come in, a View or a reason goes out.
+//
+// Every offset, count and index of every table is checked once, here, so that query.h needs no check at all:
+// whatever the bytes were, a lookup through the returned View stays inside them and ends within its bounded
+// number of steps. Bytes that are only nearly right (unknown version, non-zero padding, wrong digest) are
+// refused too.
+//
+// The caller makes sure that the bytes cannot change afterwards: a memfd with F_SEAL_WRITE | F_SEAL_SHRINK |
+// F_SEAL_GROW, or a private mapping of a file.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <variant>
+
+#include "dataplane/image/query.h"
+
+namespace bulkhead::image {
+
+/// Why bytes are no image: table and index named, for people.
+struct Refusal {
+  std::string reason;
+};
+
+/// Both spans start on an 8-byte boundary (a mapping does) and outlive the View. Linear in the size; never
+/// throws; any thread. `check_digests` false skips SHA-256 only: every structural check still runs.
+std::variant<View, Refusal> validate(std::span<const std::byte> policy, std::span<const std::byte> binding,
+                                     bool check_digests = true);
+
+/// The whole image's digest: SHA-256 over both sections' digests. What `bulkheadctl status` calls *enforced*.
+Digest image_digest(const View& view);
+
+/// 64 lower-case hexadecimal digits.
+std::string hex(const Digest& digest);
+
+/// SHA-256 of a section as its header must carry it: with the digest field read as zero.
+Digest section_digest(std::span<const std::byte> section);
+
+}  // namespace bulkhead::image

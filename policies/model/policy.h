@@ -1,0 +1,156 @@
+// What may be said: every policy dialect, brought to one shape that the compiler and the oracle both read.
+//
+//   NetworkPolicy  ──┐                    PolicySet
+//   SegmentationPolicy ─┼─ load/ ──►  Policy ─┬─ Clause (subject, direction, isolates) ─┬─ Rule (action,
+//   peers, ports) (others later) ──┘                       └─ Clause ...                             └─ Rule
+//   ...
+//
+// A Policy is one object of one file. A Clause says, for one direction, whom it governs (the *subject*) and
+// whether being governed isolates. A Rule allows or denies traffic between the subject and its peers on its
+// ports.
+//
+// Meaning, per direction and per subject endpoint (the sender's egress and the receiver's ingress must both
+// allow):
+//   1. a matching deny rule denies;                      (application tier: deny before allow, order of files
+//   is no matter)
+//   2. else a matching allow rule allows;
+//   3. else traffic with the endpoint's own node is allowed if the endpoint follows Kubernetes;
+//   4. else, if any clause that isolates selects the subject, it is denied;
+//   5. else the posture: allow for endpoints that follow Kubernetes (unless strict), otherwise the node's
+//   posture.
+// An endpoint may always reach its own addresses. Addresses that no endpoint and no node owns are *world*:
+// only address blocks and "everyone" match them, and they have no ends of their own to judge.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "policies/model/cluster.h"
+
+namespace bulkhead::policies {
+
+enum class Direction : std::uint8_t { kIngress, kEgress };
+enum class Action : std::uint8_t { kAllow, kDeny };
+
+/// Where a thing was written. Lines and columns count from 1; 0 means unknown.
+struct Origin {
+  std::string file;
+  std::uint32_t line = 0;
+  std::uint32_t column = 0;
+  auto operator<=>(const Origin&) const = default;
+};
+
+enum class Operator : std::uint8_t { kIn, kNotIn, kExists, kDoesNotExist };
+
+struct Requirement {
+  std::string key;
+  Operator op = Operator::kIn;
+  std::vector<std::string> values;  // sorted, unique; empty for kExists and kDoesNotExist
+  auto operator<=>(const Requirement&) const = default;
+};
+
+/// All requirements must hold; none at all matches everything. matchLabels entries become kIn with one value.
+/// kNotIn and kDoesNotExist hold for objects without the key.
+struct Selector {
+  std::vector<Requirement> requirements;  // sorted, unique
+  auto operator<=>(const Selector&) const = default;
+  bool matches(const Labels& labels) const;
+};
+
+/// Endpoints by namespace and label. A fixed namespace name and a namespace selector exclude each other.
+struct EndpointSelector {
+  std::optional<std::string> namespace_name;  // exactly this namespace
+  Selector namespaces;                        // else: namespaces by label (empty: all)
+  Selector endpoints;
+  auto operator<=>(const EndpointSelector&) const = default;
+  /// Never true for a host-network endpoint. `namespace_labels` are those of the endpoint's namespace.
+  bool matches(const Endpoint& endpoint, const Labels& namespace_labels) const;
+};
+
+struct AddressBlock {
+  AddressBytes base{};           // host bits are zero
+  std::uint8_t prefix_bits = 0;  // of 128: an IPv4 /24 is 120
+  auto operator<=>(const AddressBlock&) const = default;
+  bool contains(const AddressBytes& address) const;
+  bool is_v4() const;  // lies within ::ffff:0:0/96
+};
+
+/// An address block less its exceptions. Matches endpoint addresses too: the Kubernetes API says so.
+struct IpBlock {
+  AddressBlock block;
+  std::vector<AddressBlock> except;  // each a strict subset of block
+  auto operator<=>(const IpBlock&) const = default;
+  bool contains(const AddressBytes& address) const;
+};
+
+struct Everyone {  // any address of any family
+  auto operator<=>(const Everyone&) const = default;
+};
+struct LocalNode {  // `host`: the node on which the subject runs, by any of its addresses
+  auto operator<=>(const LocalNode&) const = default;
+};
+struct World {  // addresses that neither an endpoint nor a node owns
+  auto operator<=>(const World&) const = default;
+};
+using Peer = std::variant<Everyone, EndpointSelector, IpBlock, LocalNode, World>;
+
+/// One port term. A name is resolved on the receiving endpoint, in either direction, with `protocol`.
+struct PortMatch {
+  Protocol protocol = Protocol::kTcp;
+  std::uint16_t first =
+      0;  // kTcp, kUdp, kSctp: port range; kIcmp, kIcmpV6: type range; kOther: protocol numbers
+  std::uint16_t last = 0xffff;  // inclusive
+  std::string name;             // not empty: the range is ignored
+  auto operator<=>(const PortMatch&) const = default;
+};
+
+struct Rule {
+  std::string name;  // an edge's name, or "ingress[2]" for rules that bear none
+  Action action = Action::kAllow;
+  std::vector<Peer>
+      peers;  // any may match; empty matches nobody (load/ writes Everyone where the API means all)
+  bool all_ports = false;        // every protocol and port; `ports` is then empty
+  std::vector<PortMatch> ports;  // any may match; empty and not all_ports matches nothing
+  Origin origin;
+};
+
+struct Clause {
+  Direction direction = Direction::kIngress;
+  EndpointSelector subject;
+  bool isolates = false;
+  std::vector<Rule> rules;
+};
+
+struct Policy {
+  std::string kind;  // "NetworkPolicy", "SegmentationPolicy"
+  std::string namespace_name;
+  std::string name;
+  std::vector<Clause> clauses;
+  Origin origin;
+};
+
+/// In one order on every machine: by kind, namespace, name. Two objects with one (kind, namespace, name) are
+/// an error of load/.
+struct PolicySet {
+  std::vector<Policy> policies;
+};
+
+/// The node's answer where no policy speaks.
+struct Posture {
+  Action action = Action::kDeny;
+  bool strict = false;  // Kubernetes endpoints follow `action` too
+};
+
+/// "NetworkPolicy shop/allow-web" — how messages, counters and explanations name a policy.
+std::string describe(const Policy& policy);
+std::string describe(const Selector& selector);  // "app=web,tier in (a,b),!old"; "everything" when empty
+std::string describe(
+    const Peer& peer);  // "pods app=web in namespace shop", "10.0.0.0/8 except 10.1.0.0/16", ...
+std::string describe(const PortMatch& port);  // "tcp/80", "udp/1000-2000", "tcp/http", "every sctp port"
+std::string describe_peers(const Rule& rule);
+std::string describe_ports(const Rule& rule);
+
+}  // namespace bulkhead::policies
