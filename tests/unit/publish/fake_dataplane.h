@@ -1,0 +1,296 @@
+// A data plane without packets: it answers the socket as messages.h says, and misbehaves on demand.
+//
+// One thread serves one client at a time. Everything public is guarded by the lock that each method takes.
+#pragma once
+
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "controlplane/publish/fd.h"
+#include "dataplane/abi/messages.h"
+
+namespace bulkhead::publish {
+
+class FakeDataplane {
+ public:
+  struct Published {
+    std::uint64_t generation;
+    std::uint64_t policy_inode;
+    std::uint64_t binding_inode;
+    std::string policy;
+    std::string binding;
+  };
+
+  explicit FakeDataplane(std::string path) : path_(std::move(path)) {
+    ::unlink(path_.c_str());
+    listener_ = Fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, path_.c_str(), sizeof address.sun_path - 1);
+    if (::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+        ::listen(listener_.get(), 4) != 0) {
+      throw std::runtime_error("fake data plane: " + path_ + ": " + std::strerror(errno));
+    }
+    thread_ = std::thread([this] { serve(); });
+  }
+  ~FakeDataplane() {
+    stop_ = true;
+    thread_.join();
+    ::unlink(path_.c_str());
+  }
+
+  /// Replaces the next answer by these bytes, whatever was asked.
+  void answer_next_with(std::string bytes) {
+    std::lock_guard lock(mutex_);
+    canned_.push_back(std::move(bytes));
+  }
+  void refuse_swaps(std::string why) {
+    std::lock_guard lock(mutex_);
+    swap_refusal_ = std::move(why);
+  }
+  void refuse_attaches(std::string why) {
+    std::lock_guard lock(mutex_);
+    attach_refusal_ = std::move(why);
+  }
+  void lose_port(std::uint32_t port, const char* reason) {
+    std::lock_guard lock(mutex_);
+    ports_.erase(port);
+    abi::PortLost event{};
+    event.header.type = abi::MessageType::kPortLost;
+    event.header.bytes = sizeof event;
+    event.port = port;
+    std::strncpy(event.reason, reason, sizeof event.reason - 1);
+    pending_events_.push_back(event);
+  }
+  void send_event_before_next_answer(std::uint32_t port) {
+    std::lock_guard lock(mutex_);
+    event_before_answer_ = port;
+  }
+  void set_generation(std::uint64_t generation) {
+    std::lock_guard lock(mutex_);
+    generation_ = generation;
+  }
+  void set_ports(std::map<std::uint32_t, abi::PortInfo> ports) {
+    std::lock_guard lock(mutex_);
+    ports_ = std::move(ports);
+  }
+  std::map<std::uint32_t, abi::PortInfo> ports() {
+    std::lock_guard lock(mutex_);
+    return ports_;
+  }
+  std::vector<Published> published() {
+    std::lock_guard lock(mutex_);
+    return published_;
+  }
+  /// "attach 3", "detach 3", "swap 7", in order.
+  std::vector<std::string> log() {
+    std::lock_guard lock(mutex_);
+    return log_;
+  }
+  std::uint64_t generation() {
+    std::lock_guard lock(mutex_);
+    return generation_;
+  }
+
+ private:
+  static std::string content(int fd) {
+    struct stat status {};
+    ::fstat(fd, &status);
+    std::string bytes(static_cast<std::size_t>(status.st_size), '\0');
+    if (::pread(fd, bytes.data(), bytes.size(), 0) != status.st_size) return "unreadable";
+    return bytes;
+  }
+  static std::uint64_t inode(int fd) {
+    struct stat status {};
+    ::fstat(fd, &status);
+    return status.st_ino;
+  }
+
+  void serve() {
+    while (!stop_) {
+      pollfd item{listener_.get(), POLLIN, 0};
+      if (::poll(&item, 1, 5) <= 0) continue;
+      Fd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      while (!stop_ && client) {
+        send_events(client.get());
+        pollfd message{client.get(), POLLIN, 0};
+        if (::poll(&message, 1, 5) <= 0) continue;
+        if (!answer(client.get())) client.reset();
+      }
+    }
+  }
+
+  void send_events(int client) {
+    std::lock_guard lock(mutex_);
+    for (const abi::PortLost& event : pending_events_) {
+      if (subscribed_) (void)!::send(client, &event, sizeof event, MSG_NOSIGNAL);
+    }
+    pending_events_.clear();
+  }
+
+  bool answer(int client) {
+    std::vector<char> buffer(abi::kMessageBytesMax);
+    alignas(cmsghdr) char control[CMSG_SPACE(8 * sizeof(int))];
+    iovec vector{buffer.data(), buffer.size()};
+    msghdr message{};
+    message.msg_iov = &vector;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    const ssize_t bytes = ::recvmsg(client, &message, MSG_CMSG_CLOEXEC);
+    if (bytes <= 0) return false;
+    std::vector<Fd> fds;
+    for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
+      for (std::size_t i = 0; i < (part->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
+        int fd;
+        std::memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
+        fds.emplace_back(fd);
+      }
+    }
+    std::lock_guard lock(mutex_);
+    abi::MessageHeader header;
+    std::memcpy(&header, buffer.data(), sizeof header);
+    if (event_before_answer_ != 0) {
+      abi::PortLost event{};
+      event.header.type = abi::MessageType::kPortLost;
+      event.header.bytes = sizeof event;
+      event.port = event_before_answer_;
+      event_before_answer_ = 0;
+      (void)!::send(client, &event, sizeof event, MSG_NOSIGNAL);
+    }
+    if (!canned_.empty()) {
+      const std::string canned = canned_.front();
+      canned_.erase(canned_.begin());
+      (void)!::send(client, canned.data(), canned.size(), MSG_NOSIGNAL);
+      return true;
+    }
+    return dispatch(client, header, buffer, fds);
+  }
+
+  template <class Reply>
+  bool reply(int client, const abi::MessageHeader& to, Reply message) {
+    message.header = {};
+    message.header.type = to.type;
+    message.header.sequence = to.sequence;
+    message.header.bytes = sizeof message;
+    return ::send(client, &message, sizeof message, MSG_NOSIGNAL) == sizeof message;
+  }
+  bool refuse(int client, const abi::MessageHeader& to, const std::string& why) {
+    abi::ErrorReply message{};
+    message.header.type = abi::MessageType::kError;
+    message.header.sequence = to.sequence;
+    message.header.bytes = sizeof message;
+    std::strncpy(message.text, why.c_str(), sizeof message.text - 1);
+    return ::send(client, &message, sizeof message, MSG_NOSIGNAL) == sizeof message;
+  }
+
+  bool dispatch(int client, const abi::MessageHeader& header, const std::vector<char>& buffer,
+                std::vector<Fd>& fds) {
+    switch (header.type) {
+      case abi::MessageType::kHello: {
+        abi::HelloReply hello{};
+        hello.pid = 4711;
+        hello.generation = generation_;
+        hello.workers = 1;
+        hello.ports = static_cast<std::uint32_t>(ports_.size());
+        return reply(client, header, hello);
+      }
+      case abi::MessageType::kSwap: {
+        abi::Swap swap;
+        std::memcpy(&swap, buffer.data(), sizeof swap);
+        if (!swap_refusal_.empty()) return refuse(client, header, swap_refusal_);
+        if (swap.generation <= generation_) return refuse(client, header, "generation does not rise");
+        generation_ = swap.generation;
+        log_.push_back("swap " + std::to_string(swap.generation));
+        published_.push_back({swap.generation, inode(fds.at(0).get()), inode(fds.at(1).get()),
+                              content(fds[0].get()), content(fds[1].get())});
+        abi::SwapReply done{};
+        done.generation = swap.generation;
+        done.digest[0] = static_cast<std::uint8_t>(swap.generation);
+        return reply(client, header, done);
+      }
+      case abi::MessageType::kAttach: {
+        abi::Attach attach;
+        std::memcpy(&attach, buffer.data(), sizeof attach);
+        if (!attach_refusal_.empty()) return refuse(client, header, attach_refusal_);
+        log_.push_back("attach " + std::to_string(attach.port));
+        abi::PortInfo info{};
+        info.port = attach.port;
+        info.kind = attach.kind;
+        info.role = attach.role;
+        info.mtu = attach.mtu;
+        info.port_key = attach.port_key;
+        info.mac = attach.mac;
+        info.vlan = attach.vlan;
+        std::memcpy(info.interface_name, attach.interface_name, sizeof info.interface_name);
+        std::memcpy(info.device, attach.device, sizeof info.device);
+        std::memcpy(info.netns_path, attach.netns_path, sizeof info.netns_path);
+        ports_[attach.port] = info;
+        abi::AttachReply done{};
+        done.port = attach.port;
+        done.mac = attach.mac;
+        return reply(client, header, done);
+      }
+      case abi::MessageType::kDetach: {
+        abi::Detach detach;
+        std::memcpy(&detach, buffer.data(), sizeof detach);
+        if (ports_.erase(detach.port) == 0) return refuse(client, header, "no such port");
+        log_.push_back("detach " + std::to_string(detach.port));
+        return reply(client, header, abi::Empty{});
+      }
+      case abi::MessageType::kPorts: {
+        abi::PortsRequest request;
+        std::memcpy(&request, buffer.data(), sizeof request);
+        abi::PortsReply list{};
+        for (const auto& [number, info] : ports_) {
+          if (number < request.from) continue;
+          if (list.count == abi::kPortsPerReply) {
+            list.next = number;
+            break;
+          }
+          list.ports[list.count++] = info;
+        }
+        return reply(client, header, list);
+      }
+      case abi::MessageType::kSubscribe:
+        subscribed_ = true;
+        return reply(client, header, abi::Empty{});
+      case abi::MessageType::kImage:
+        return reply(client, header, abi::ImageReply{});
+      default:
+        return refuse(client, header, "not known");
+    }
+  }
+
+  std::string path_;
+  Fd listener_;
+  std::atomic<bool> stop_ = false;
+  std::mutex mutex_;
+  std::vector<std::string> canned_;
+  std::string swap_refusal_;
+  std::string attach_refusal_;
+  std::uint32_t event_before_answer_ = 0;
+  std::vector<abi::PortLost> pending_events_;
+  bool subscribed_ = false;
+  std::uint64_t generation_ = 0;
+  std::map<std::uint32_t, abi::PortInfo> ports_;
+  std::vector<Published> published_;
+  std::vector<std::string> log_;
+  std::thread thread_;
+};
+
+}  // namespace bulkhead::publish
