@@ -179,7 +179,7 @@ TEST_F(ChannelTest, interrupted_system_calls_are_taken_up_again) {
   struct sigaction before {};
   ASSERT_EQ(::sigaction(SIGALRM, &action, &before), 0);
   const pthread_t caller = ::pthread_self();
-  std::thread peer([&] {
+  std::jthread peer([&] {
     for (int i = 0; i < 50; ++i) {
       ::pthread_kill(caller, SIGALRM);
       ::usleep(1000);

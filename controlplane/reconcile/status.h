@@ -1,0 +1,112 @@
+// What the control plane knows of itself, and how tools ask for it.
+//
+// Socket `controlplane.sock` in the run directory (SOCK_STREAM). A client writes one JSON object on one line
+// and reads one JSON object on one line; it may ask again on the same connection.
+//
+//   {"request": "status"}  -> the object below
+//   {"request": "reload"}  -> {"reloading": true}: every file is read again, as on SIGHUP
+//   anything else          -> {"error": "what was found and what is known"}
+//
+//   {
+//     "version": "0.1.0", "pid": 812, "started_ms": 1764000000000,             Unix time
+//     "node": {"name": "node1", "posture": "deny", "strict": false},
+//     "dataplane": {"connected": true, "error": "", "pid": 811},               error: why not connected
+//     "wanted":   {"generation": 7, "digest": "64 hex digits"},                generation 0 and "": none yet
+//     "enforced": {"generation": 7, "digest": "64 hex digits"},                as last heard of the data
+//     plane "publish": {
+//       "last_ms": 1764000000000,                                              0: never
+//       "compile_us": 900, "publish_us": 310, "swap_ns": 1200,                 of the last one
+//       "published": 7, "shared_policy": 5,                                    how often; with a policy
+//       section kept "refused": "",                                                         why the last
+//       candidate is not enforced "warnings": ["..."]                                                    of
+//       the last compile
+//     },
+//     "sources": [{"name": "static", "path": "/etc/bulkhead/endpoints.yaml", "synced": true,
+//                  "age_seconds": 3.2, "endpoints": 4,                         age: since it was last read
+//                  well "refused": [{"file", "line", "column", "message"}]}],
+//     "policies": {"path": "/etc/bulkhead/policies", "synced": true, "age_seconds": 3.2, "files": 3,
+//     "objects": 5,
+//                  "refused": [{"file": "...", "line": 3, "column": 7, "message": "..."}]},
+//     "ports": {"attached": 5,
+//               "waiting": [{"endpoint": "shop/web", "port": 3, "reason": "...", "age_seconds": 12.0}]}
+//   }
+//
+// `refused` lists what the newest files have wrong while the last good set stays in force. Line and column 0
+// mean that the whole file or directory is meant.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace bulkhead::reconcile {
+
+struct RefusedText {
+  std::string file;
+  std::uint32_t line = 0;
+  std::uint32_t column = 0;
+  std::string message;
+};
+
+struct SourceStatus {
+  std::string name;
+  std::string path;
+  bool synced = false;
+  double age_seconds = 0;
+  std::size_t endpoints = 0;
+  std::vector<RefusedText> refused;
+};
+
+struct PolicyStatus {
+  std::string path;
+  bool synced = false;
+  double age_seconds = 0;
+  std::size_t files = 0;
+  std::size_t objects = 0;
+  std::vector<RefusedText> refused;
+};
+
+struct GenerationStatus {
+  std::uint64_t generation = 0;
+  std::string digest;  // 64 hexadecimal digits, or empty
+};
+
+struct PublishStatus {
+  std::int64_t last_ms = 0;
+  std::uint64_t compile_us = 0;
+  std::uint64_t publish_us = 0;
+  std::uint64_t swap_ns = 0;
+  std::uint64_t published = 0;
+  std::uint64_t shared_policy = 0;
+  std::string refused;
+  std::vector<std::string> warnings;
+};
+
+struct WaitingPort {
+  std::string endpoint;
+  std::uint32_t port = 0;
+  std::string reason;
+  double age_seconds = 0;
+};
+
+struct Status {
+  std::string node_name;
+  std::string posture;
+  bool strict = false;
+  std::int64_t started_ms = 0;
+  bool connected = false;
+  std::string connection_error;
+  std::uint64_t dataplane_pid = 0;
+  GenerationStatus wanted;
+  GenerationStatus enforced;
+  PublishStatus publish;
+  std::vector<SourceStatus> sources;
+  PolicyStatus policies;
+  std::size_t ports_attached = 0;
+  std::vector<WaitingPort> ports_waiting;
+};
+
+/// One line of JSON without its newline. Text that is no UTF-8 is shown with replacement characters.
+std::string to_json(const Status& status);
+
+}  // namespace bulkhead::reconcile
