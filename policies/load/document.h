@@ -1,0 +1,52 @@
+// YAML as we take it: a strict tree, bounded in size, with a place for every node.
+//
+// yaml-cpp scans and parses; its event stream builds this tree, and everything that could change a meaning
+// unseen is refused: anchors and aliases, explicit tags, duplicate keys, keys that are not scalars, tabs in
+// indentation, bytes that are not UTF-8. Whether a scalar was quoted is kept, so that its reader can tell the
+// string "no" from the word no. Time and memory are linear in the text, which is bounded by Limits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "policies/load/error.h"
+
+namespace bulkhead::policies {
+
+enum class NodeKind : std::uint8_t { kNull, kScalar, kSequence, kMapping };
+
+struct Member;
+
+/// A node owns its children. Lines and columns count from 1.
+struct YamlNode {
+  NodeKind kind = NodeKind::kNull;
+  bool plain = false;  // a scalar without quotes: what it means depends on who reads it
+  std::uint32_t line = 0;
+  std::uint32_t column = 0;
+  std::string scalar;
+  std::vector<YamlNode> items;  // of a sequence
+  std::vector<Member> members;  // of a mapping, in the order written
+
+  /// The member's value, or nullptr. Linear: mappings are small.
+  const YamlNode* find(std::string_view key) const;
+};
+
+struct Member {
+  YamlNode key;  // a scalar
+  YamlNode value;
+};
+
+struct Limits {
+  std::size_t file_bytes_max = std::size_t{64} << 20;
+  std::size_t nodes_max = 4'000'000;  // of one file
+  std::size_t depth_max = 64;
+};
+
+/// Every document of the text, in order; an empty one is a null node. On any error `report` says so and the
+/// result is empty: no half-read file is ever used. Never throws anything but std::bad_alloc.
+std::vector<YamlNode> parse_documents(std::string_view text, Report& report, const Limits& limits = {});
+
+}  // namespace bulkhead::policies

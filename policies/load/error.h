@@ -1,0 +1,40 @@
+// What is wrong with a file, for people: where, at which field, what was found, what was expected.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "policies/model/policy.h"
+
+namespace bulkhead::policies {
+
+struct Error {
+  Origin origin;
+  std::string path;  // the field: "spec.edges[0].ports[2]"; empty for the file as a whole
+  std::string message;
+  auto operator<=>(const Error&) const = default;
+};
+
+/// "shop.yaml:12:9: spec.edges[0].action: found "alow", expected allow or deny; did you mean "allow"?"
+/// Line, column and path are left out where they are unknown.
+std::string format(const Error& error);
+
+/// Collects the errors of one file. Bounded: past kErrorsMax only the fact that there are more is kept.
+class Report {
+ public:
+  static constexpr std::size_t kErrorsMax = 200;
+
+  explicit Report(std::string file) : file_(std::move(file)) {}
+
+  const std::string& file() const { return file_; }
+  const std::vector<Error>& errors() const { return errors_; }
+  bool empty() const { return errors_.empty(); }
+  void add(std::uint32_t line, std::uint32_t column, std::string path, std::string message);
+
+ private:
+  std::string file_;
+  std::vector<Error> errors_;
+};
+
+}  // namespace bulkhead::policies

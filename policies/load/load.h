@@ -1,0 +1,62 @@
+// Policy files in, policies or all that is wrong with them out.
+//
+//   text ── document.h ──► Node ── fields.h ──► network_policy.cpp       ──► Policy ──► PolicySet
+//                                               segmentation_policy.cpp
+//
+// Transactional: one bad file refuses the whole set, and every error of every file is reported. Kinds:
+// NetworkPolicy (networking.k8s.io/v1), SegmentationPolicy (bulkhead.io/v1alpha1), and List of them; several
+// documents a file. An object without metadata.namespace is in the namespace `default`. What `kubectl get -o
+// yaml` adds (uid, managedFields, status, ...) is accepted and ignored; any other unknown field is an error.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "policies/load/document.h"
+#include "policies/load/fields.h"
+#include "policies/model/policy.h"
+
+namespace bulkhead::policies {
+
+struct File {
+  std::string name;  // as messages shall name it
+  std::string text;
+};
+
+struct Loaded {
+  PolicySet policies;         // empty if there are errors
+  std::vector<Error> errors;  // by file, in the order given, then by line
+  bool ok() const { return errors.empty(); }
+};
+
+struct LoadOptions {
+  bool skip_other_kinds = false;  // objects that are not policies are passed over, not refused
+  Limits limits;
+};
+
+Loaded load(std::span<const File> files, const LoadOptions& options = {});
+
+/// Reads the files, then load(). A file that cannot be read is an error like any other.
+Loaded load_paths(std::span<const std::string> paths, const LoadOptions& options = {});
+
+/// One file's bytes. Bounded by limits.file_bytes_max; reported otherwise.
+std::optional<std::string> read_file(const std::string& path, Report& report, const Limits& limits = {});
+
+/// One object of a document: a List is taken apart. For readers of mixed streams.
+struct Object {
+  std::string api_version;
+  std::string kind;
+  Value value;
+};
+std::vector<Object> objects_of(const YamlNode& document, Report& report);
+
+bool is_policy(const Object& object);
+/// Only for is_policy() objects. Nothing if errors were reported.
+std::optional<Policy> read_policy(const Object& object);
+
+/// Sorts into the set's order and adds an error for each object that is there twice.
+PolicySet make_set(std::vector<Policy> policies, std::vector<Error>& errors);
+
+}  // namespace bulkhead::policies

@@ -1,0 +1,25 @@
+// The nearest right spelling of a wrong word.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace bulkhead::policies {
+
+/// The candidate with the smallest edit distance (insert, delete, replace, swap neighbours; case counts half
+/// the way it would otherwise), if it is near enough to be a slip of the finger: a third of the word's
+/// length. The first of equals wins. Long words (over 64 bytes) have none.
+std::optional<std::string_view> nearest(std::string_view word, std::span<const std::string_view> candidates);
+
+/// "; did you mean "Z"?", or nothing.
+std::string did_you_mean(std::string_view word, std::span<const std::string_view> candidates);
+
+/// "a", "a or b", "a, b or c".
+std::string one_of(std::span<const std::string_view> words);
+
+/// In double quotes, control and non-ASCII bytes escaped, shortened to 60 bytes.
+std::string quoted(std::string_view text);
+
+}  // namespace bulkhead::policies

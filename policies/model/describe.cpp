@@ -1,0 +1,105 @@
+#include "policies/model/address.h"
+#include "policies/model/policy.h"
+
+namespace bulkhead::policies {
+namespace {
+
+std::string join(const std::vector<std::string>& parts, const char* separator) {
+  std::string text;
+  for (const auto& part : parts) {
+    if (!text.empty()) text += separator;
+    text += part;
+  }
+  return text;
+}
+
+std::string describe(const Requirement& requirement) {
+  std::string values;
+  for (const auto& value : requirement.values) {
+    if (!values.empty()) values += ',';
+    values += value;
+  }
+  switch (requirement.op) {
+    case Operator::kIn:
+      return requirement.values.size() == 1 ? requirement.key + "=" + values
+                                            : requirement.key + " in (" + values + ")";
+    case Operator::kNotIn:
+      return requirement.values.size() == 1 ? requirement.key + "!=" + values
+                                            : requirement.key + " notin (" + values + ")";
+    case Operator::kExists:
+      return requirement.key;
+    case Operator::kDoesNotExist:
+      return "!" + requirement.key;
+  }
+  return {};
+}
+
+struct PeerWords {
+  std::string operator()(const Everyone&) const { return "everyone"; }
+  std::string operator()(const LocalNode&) const { return "host"; }
+  std::string operator()(const World&) const { return "world"; }
+  std::string operator()(const IpBlock& peer) const {
+    std::string text = format(peer.block);
+    const char* separator = " except ";
+    for (const auto& hole : peer.except) {
+      text += separator + format(hole);
+      separator = ", ";
+    }
+    return text;
+  }
+  std::string operator()(const EndpointSelector& peer) const {
+    std::string text = peer.endpoints.requirements.empty() ? "every pod" : "pods " + describe(peer.endpoints);
+    if (peer.namespace_name) return text + " in namespace " + *peer.namespace_name;
+    if (peer.namespaces.requirements.empty()) return text + " in every namespace";
+    return text + " in namespaces " + describe(peer.namespaces);
+  }
+};
+
+}  // namespace
+
+std::string describe(const Policy& policy) {
+  return policy.kind + " " + policy.namespace_name + "/" + policy.name;
+}
+
+std::string describe(const Selector& selector) {
+  std::string text;
+  for (const auto& requirement : selector.requirements) {
+    if (!text.empty()) text += ',';
+    text += describe(requirement);
+  }
+  return text.empty() ? "everything" : text;
+}
+
+std::string describe(const Peer& peer) {
+  return std::visit(PeerWords{}, peer);
+}
+
+std::string describe(const PortMatch& port) {
+  const std::string protocol{name(port.protocol)};
+  if (!port.name.empty()) return protocol + "/" + port.name;
+  if (port.protocol == Protocol::kOther) {
+    if (port.first == 0 && port.last >= 0xff) return "every other protocol";
+    return "protocol " + std::to_string(port.first) +
+           (port.first == port.last ? "" : "-" + std::to_string(port.last));
+  }
+  const bool icmp = port.protocol == Protocol::kIcmp || port.protocol == Protocol::kIcmpV6;
+  if (port.first <= (icmp ? 0 : 1) && port.last == 0xffff)
+    return icmp ? protocol : "every " + protocol + " port";
+  return protocol + "/" + std::to_string(port.first) +
+         (port.first == port.last ? "" : "-" + std::to_string(port.last));
+}
+
+std::string describe_peers(const Rule& rule) {
+  std::vector<std::string> parts;
+  for (const auto& peer : rule.peers) parts.push_back(describe(peer));
+  return parts.empty() ? "nobody" : join(parts, "; ");
+}
+
+std::string describe_ports(const Rule& rule) {
+  if (rule.all_ports) return "every port";
+  std::vector<std::string> parts;
+  for (const auto& port : rule.ports) parts.push_back(describe(port));
+  return parts.empty() ? "no port" : join(parts, ", ");
+}
+
+}  // namespace bulkhead::policies
