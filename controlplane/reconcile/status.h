@@ -8,27 +8,43 @@
 //   anything else          -> {"error": "what was found and what is known"}
 //
 //   {
-//     "version": "0.1.0", "pid": 812, "started_ms": 1764000000000,             Unix time
+//     "version": "0.1.0",
+//     "pid": 812,
+//     "started_ms": 1764000000000,                      Unix time
 //     "node": {"name": "node1", "posture": "deny", "strict": false},
-//     "dataplane": {"connected": true, "error": "", "pid": 811},               error: why not connected
-//     "wanted":   {"generation": 7, "digest": "64 hex digits"},                generation 0 and "": none yet
-//     "enforced": {"generation": 7, "digest": "64 hex digits"},                as last heard of the data
-//     plane "publish": {
-//       "last_ms": 1764000000000,                                              0: never
-//       "compile_us": 900, "publish_us": 310, "swap_ns": 1200,                 of the last one
-//       "published": 7, "shared_policy": 5,                                    how often; with a policy
-//       section kept "refused": "",                                                         why the last
-//       candidate is not enforced "warnings": ["..."]                                                    of
-//       the last compile
+//     "dataplane": {"connected": true, "error": "", "pid": 811},
+//     "wanted": {"generation": 7, "digest": "..."},     64 hexadecimal digits; generation 0 and "": none yet
+//     "enforced": {"generation": 7, "digest": "..."},   as last heard of the data plane
+//     "publish": {
+//       "last_ms": 1764000000000,                       Unix time; 0: never
+//       "compile_us": 900,                              of the last one, as the next two
+//       "publish_us": 310,
+//       "swap_ns": 1200,
+//       "published": 7,                                 how often, since this process started
+//       "shared_policy": 5,                             of these, with the policy section of the one before
+//       "refused": "",                                  why the last candidate is not enforced
+//       "warnings": ["..."]                             of the last compile
 //     },
-//     "sources": [{"name": "static", "path": "/etc/bulkhead/endpoints.yaml", "synced": true,
-//                  "age_seconds": 3.2, "endpoints": 4,                         age: since it was last read
-//                  well "refused": [{"file", "line", "column", "message"}]}],
-//     "policies": {"path": "/etc/bulkhead/policies", "synced": true, "age_seconds": 3.2, "files": 3,
-//     "objects": 5,
-//                  "refused": [{"file": "...", "line": 3, "column": 7, "message": "..."}]},
-//     "ports": {"attached": 5,
-//               "waiting": [{"endpoint": "shop/web", "port": 3, "reason": "...", "age_seconds": 12.0}]}
+//     "sources": [{
+//       "name": "static",
+//       "path": "/etc/bulkhead/endpoints.yaml",
+//       "synced": true,
+//       "age_seconds": 3.2,                             since it was last read well
+//       "endpoints": 4,
+//       "refused": [{"file": "...", "line": 3, "column": 7, "message": "..."}]
+//     }],
+//     "policies": {
+//       "path": "/etc/bulkhead/policies",
+//       "synced": true,
+//       "age_seconds": 3.2,
+//       "files": 3,
+//       "objects": 5,
+//       "refused": [{"file": "...", "line": 3, "column": 7, "message": "..."}]
+//     },
+//     "ports": {
+//       "attached": 5,
+//       "waiting": [{"endpoint": "shop/web", "port": 3, "reason": "...", "age_seconds": 12.0}]
+//     }
 //   }
 //
 // `refused` lists what the newest files have wrong while the last good set stays in force. Line and column 0
