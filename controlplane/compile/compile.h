@@ -1,0 +1,87 @@
+// From policies and a cluster to an image: the one place where the meaning of policies becomes tables.
+//
+// Promises: the image says what policies/model/policy.h says, packet by packet; the same input gives the same
+// bytes, in whatever order its parts come; a candidate that breaks a bound is refused as a whole, with a
+// reason for people. compile() is a pure function: no I/O, no state between calls, any thread.
+//
+//   census      sort endpoints, identities, nodes; intern labels            who exists
+//   selectors   each distinct selector once -> identities                   bitsets over an inverted index
+//   rules       clauses that govern a subject here, in one order            everything else is left out
+//   blocks      address blocks -> regions of the address space              one tree of prefixes
+//   ports       port terms -> port classes, pages
+//   classes     subjects and peers that no rule tells apart                 per direction
+//   rulesets    a row for each subject class: peers -> rule sets            hash-consed
+//   emit        equal rows and columns once, provenance, records            image/builder.h
+//
+// Only endpoints of this node are subjects (their rows exist), unless Subjects::kEvery asks for all: the node
+// on which the other end lives judges that end. Rules that govern no subject here leave no trace in the
+// image, so a policy of other nodes' endpoints changes nothing here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "dataplane/abi/address.h"
+#include "policies/model/cluster.h"
+#include "policies/model/policy.h"
+
+namespace bulkhead::compile {
+
+/// A port of this node's data plane that belongs to an endpoint.
+struct LocalPort {
+  std::string endpoint_id;  // policies::Endpoint::id; a port of an unknown endpoint is left out
+  std::uint32_t port = 0;
+  std::uint64_t port_key = 0;
+};
+
+/// The node that compiles. Where any address of it is known, it becomes the endpoint `host` of the image.
+struct LocalNode {
+  std::string name;  // matches policies::Node::name and Endpoint::node (empty there means this one)
+  std::vector<policies::AddressBytes> addresses;  // beside those of the cluster's node of that name
+  std::uint32_t host_port = 0;                    // 0: no port to the host
+  std::uint64_t host_port_key = 0;
+  abi::Address gateway_v4, gateway_v6;  // the data plane's own; zero: none
+};
+
+enum class Subjects : std::uint8_t { kLocal, kEvery };
+
+struct Limits {
+  std::uint64_t section_bytes_max = std::uint64_t{64} << 20;  // of either section
+  std::uint64_t work_bytes_max = std::uint64_t{1} << 30;      // of any one intermediate table
+};
+
+/// What is referred to must outlive the call only.
+struct Input {
+  const policies::Cluster& cluster;
+  const policies::PolicySet& policies;
+  policies::Posture posture = {};
+  LocalNode node = {};
+  std::vector<LocalPort> ports = {};
+  Subjects subjects = Subjects::kLocal;
+  Limits limits = {};
+};
+
+/// How large the image came out. [0] ingress, [1] egress.
+struct Stats {
+  std::size_t endpoints = 0, identities = 0, records = 0;
+  std::size_t policies = 0, rules = 0;  // that govern somebody here
+  std::size_t subject_classes[2] = {}, peer_classes[2] = {};
+  std::size_t port_classes = 0, rule_sets = 0;
+};
+
+struct Output {
+  std::vector<std::byte> policy, binding;  // sections, as image::validate() takes them
+  Stats stats;
+};
+
+/// Why there is no image: an address claimed twice, a bound exceeded, two label sets with one identity.
+struct Refusal {
+  std::string reason;
+};
+
+std::variant<Output, Refusal> compile(const Input& input);
+
+}  // namespace bulkhead::compile
