@@ -46,10 +46,11 @@ struct alignas(64) FlowEntry {
   std::uint8_t protocol;  // IANA number
   FlowState state;
   std::uint16_t last_seen_s;  // low 16 bits of the table's clock
-  std::uint32_t generation;   // low 32 bits of the generation that allowed it; written last
-  std::uint16_t port[2];      // where each direction comes in: [0] the originator's, [1] the responder's port
-  std::uint32_t packets[2];   // low 32 bits; the carry is in FlowDetail
-  std::uint32_t bytes[2];     // of layer 3
+  std::uint32_t generation;  // low 32 bits of the generation that allowed it; one 8-byte word with `port`; 0:
+                             // judge again
+  std::uint16_t port[2];     // where each direction comes in: [0] the originator's, [1] the responder's port
+  std::uint32_t packets[2];  // low 32 bits; the carry is in FlowDetail
+  std::uint32_t bytes[2];    // of layer 3
 };
 static_assert(sizeof(FlowEntry) == 64);
 
@@ -60,10 +61,11 @@ struct alignas(64) FlowDetail {
   std::uint32_t rule[2];  // rule index per direction (0 ingress, 1 egress) in the image of `generation`
   std::uint32_t source_endpoint;  // endpoint index in the image of `generation`; 0 world
   std::uint32_t destination_endpoint;
-  std::uint8_t fin_seen;      // bit a direction
-  std::uint8_t policy_slot;   // image::ProtocolSlot judged with
-  std::uint16_t policy_port;  // the port judged: a re-judgement asks the same question
-  std::uint8_t reserved[20];
+  std::uint8_t fin_seen;       // bit a direction
+  std::uint8_t policy_slot;    // image::ProtocolSlot judged with
+  std::uint16_t policy_port;   // the port judged: a re-judgement asks the same question
+  std::uint32_t next_retired;  // of a retired slot: the next one that its worker will free
+  std::uint8_t reserved[16];
 };
 static_assert(sizeof(FlowDetail) == 64);
 
