@@ -6,16 +6,15 @@
 // ports, image, regions). A client that has sent `kSubscribe` also receives `kPortLost` events, which answer
 // nothing.
 //
-//   request          carries                                  reply                     carries
-//   kHello           Hello                                    HelloReply
-//   kSwap            Swap, 2 fds: policy, binding section     SwapReply                 acknowledged: every
-//   worker uses it kAttach          Attach, 1 fd: network namespace or none  AttachReply kDetach Detach Empty
-//   kPorts           Empty                                    PortsReply (first), repeated by `from`
-//   kImage           Empty                                    ImageReply                2 fds: the enforced
-//   sections, read-only kRegions         Empty                                    RegionsReply              2
-//   fds: telemetry, flow table, read-only kSubscribe       Empty                                    Empty
-//   kFlush           Empty                                    Empty                     every flow of an old
-//   generation is judged again
+//   request      carries                                       reply
+//   kHello       Hello                                         HelloReply
+//   kSwap        Swap, 2 fds: policy and binding section       SwapReply: every worker uses the new image
+//   kAttach      Attach, 1 fd: a tap's namespace, or none      AttachReply
+//   kDetach      Detach                                        Empty
+//   kPorts       PortsRequest                                  PortsReply, repeated by `from`
+//   kImage       Empty                                         ImageReply, 2 fds: the enforced sections
+//   kRegions     Empty                                         RegionsReply, 2 fds: telemetry, flow table
+//   kSubscribe   Empty                                         Empty
 //
 // Bytes are host order (one machine). Sizes are fixed by type: a message of another size, version or type is
 // refused with kError and changes nothing. Strings are NUL-terminated in their fields.
@@ -47,7 +46,6 @@ enum class MessageType : std::uint16_t {
   kImage,
   kRegions,
   kSubscribe,
-  kFlush,
   kPortLost,
 };
 
