@@ -1,7 +1,7 @@
 // Policy files in, policies or all that is wrong with them out.
 //
-//   text ── document.h ──► Node ── fields.h ──► network_policy.cpp       ──► Policy ──► PolicySet
-//                                               segmentation_policy.cpp
+//   text ── document.h ──► YamlNode ── fields.h ──► network_policy.cpp      ──► Policy ──► PolicySet
+//                                                   segmentation_policy.cpp
 //
 // Transactional: one bad file refuses the whole set, and every error of every file is reported. Kinds:
 // NetworkPolicy (networking.k8s.io/v1), SegmentationPolicy (bulkhead.io/v1alpha1), and List of them; several

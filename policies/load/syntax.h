@@ -1,0 +1,14 @@
+// What plain scalars look like to the various YAML readers in the world.
+#pragma once
+
+#include <string_view>
+
+namespace bulkhead::policies {
+
+/// Read as a number by YAML 1.1 or 1.2: decimal, octal, hexadecimal, binary, base 60, floats, .inf, .nan.
+bool looks_like_number(std::string_view plain);
+
+/// Read as a boolean by YAML 1.1 or 1.2: true, false, yes, no, on, off, y, n in any of their cases.
+bool looks_like_boolean(std::string_view plain);
+
+}  // namespace bulkhead::policies

@@ -1,0 +1,105 @@
+#include "policies/load/text.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+namespace bulkhead::policies {
+namespace {
+
+/// Bytes of the UTF-8 sequence at the start of `text`, 0 if there is none: no overlong forms, no surrogates,
+/// nothing above U+10FFFF.
+std::size_t sequence_bytes(std::string_view text) {
+  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(i < text.size() ? text[i] : '\0'); };
+  const auto continues = [&](std::size_t i) { return (at(i) & 0xc0) == 0x80; };
+  const unsigned char first = at(0);
+  if (first < 0x80) return 1;
+  if (first >= 0xc2 && first <= 0xdf) return continues(1) ? 2 : 0;
+  if (first >= 0xe0 && first <= 0xef) {
+    const bool overlong = first == 0xe0 && at(1) < 0xa0;
+    const bool surrogate = first == 0xed && at(1) > 0x9f;
+    return !overlong && !surrogate && continues(1) && continues(2) ? 3 : 0;
+  }
+  if (first >= 0xf0 && first <= 0xf4) {
+    const bool overlong = first == 0xf0 && at(1) < 0x90;
+    const bool too_large = first == 0xf4 && at(1) > 0x8f;
+    return !overlong && !too_large && continues(1) && continues(2) && continues(3) ? 4 : 0;
+  }
+  return 0;
+}
+
+/// True if a line ends in a block scalar's header (`key: |`, `- >-`): the deeper lines that follow are text.
+bool opens_block_scalar(std::string_view line) {
+  if (const auto comment = line.find(" #"); comment != std::string_view::npos) line = line.substr(0, comment);
+  const auto last = line.find_last_not_of(" \t\r");
+  if (last == std::string_view::npos) return false;
+  line = line.substr(0, last + 1);
+  for (int indicators = 0; indicators < 2 && !line.empty(); ++indicators) {
+    const char c = line.back();
+    if (c != '+' && c != '-' && (c < '1' || c > '9')) break;
+    line.remove_suffix(1);
+  }
+  if (line.empty() || (line.back() != '|' && line.back() != '>')) return false;
+  return line.size() == 1 || line[line.size() - 2] == ' ';
+}
+
+/// Remembers whether the lines seen so far lead into a block scalar.
+class Indentation {
+ public:
+  /// Where a tab indents this line, counted from 0; npos if none does.
+  std::size_t tab(std::string_view line) {
+    const std::size_t spaces = line.find_first_not_of(' ');
+    const std::size_t word = line.find_first_not_of(" \t\r");
+    if (word == std::string_view::npos) return std::string_view::npos;
+    if (in_block_ && spaces > block_parent_) return std::string_view::npos;
+    in_block_ = opens_block_scalar(line);
+    block_parent_ = spaces;
+    return line[spaces] == '\t' && line[word] != '#' ? spaces : std::string_view::npos;
+  }
+
+ private:
+  bool in_block_ = false;
+  std::size_t block_parent_ = 0;
+};
+
+bool check_bytes(std::string_view line, std::uint32_t number, Report& report) {
+  std::uint32_t column = 1;
+  for (std::size_t at = 0; at < line.size(); ++column) {
+    const std::size_t bytes = sequence_bytes(line.substr(at));
+    const auto byte = static_cast<unsigned char>(line[at]);
+    char text[8];
+    std::snprintf(text, sizeof text, "0x%02x", byte);
+    if (bytes == 0) {
+      report.add(number, column, "", std::string("found the byte ") + text + ", expected UTF-8");
+      return false;
+    }
+    if ((byte < 0x20 && byte != '\t' && byte != '\r') || byte == 0x7f) {
+      report.add(number, column, "", std::string("found the control character ") + text + ", expected text");
+      return false;
+    }
+    at += bytes;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool check_text(std::string_view text, Report& report) {
+  Indentation indentation;
+  std::uint32_t number = 1;
+  for (std::size_t start = 0; start < text.size(); ++number) {
+    const std::size_t end = std::min(text.find('\n', start), text.size());
+    const std::string_view line = text.substr(start, end - start);
+    if (!check_bytes(line, number, report)) return false;
+    if (const auto tab = indentation.tab(line); tab != std::string_view::npos) {
+      report.add(number, static_cast<std::uint32_t>(tab + 1), "",
+                 "found a tab, expected indentation by spaces");
+      return false;
+    }
+    start = end + 1;
+  }
+  return true;
+}
+
+}  // namespace bulkhead::policies

@@ -1,0 +1,119 @@
+#include "policies/oracle/oracle.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace bulkhead::policies {
+namespace {
+
+bool owns(const std::vector<AddressBytes>& addresses, const AddressBytes& address) {
+  return std::find(addresses.begin(), addresses.end(), address) != addresses.end();
+}
+
+bool matches(const PortMatch& match, const Endpoint* receiver, Protocol protocol, std::uint16_t port) {
+  if (match.protocol != protocol) return false;
+  if (match.name.empty()) return match.first <= port && port <= match.last;
+  if (receiver == nullptr) return false;  // only endpoints name their ports
+  return std::any_of(receiver->ports.begin(), receiver->ports.end(), [&](const NamedPort& named) {
+    return named.name == match.name && named.protocol == protocol && named.port == port;
+  });
+}
+
+}  // namespace
+
+Oracle::Oracle(const Cluster& cluster, const PolicySet& policies, const Posture& posture,
+               std::string local_node)
+    : cluster_(cluster), policies_(policies), posture_(posture), local_node_(std::move(local_node)) {}
+
+End Oracle::end(const AddressBytes& address) const {
+  for (const auto& endpoint : cluster_.endpoints)
+    if (!endpoint.host_network && owns(endpoint.addresses, address)) return {address, &endpoint, nullptr};
+  for (const auto& node : cluster_.nodes)
+    if (owns(node.addresses, address)) return {address, nullptr, &node};
+  return {address, nullptr, nullptr};
+}
+
+End Oracle::end(const Endpoint& endpoint, const AddressBytes& address) const {
+  if (endpoint.host_network) return end(address);
+  return {address, &endpoint, nullptr};
+}
+
+bool Oracle::on_node(const Endpoint& endpoint, const AddressBytes& address) const {
+  const std::string& name = endpoint.node.empty() ? local_node_ : endpoint.node;
+  return std::any_of(cluster_.nodes.begin(), cluster_.nodes.end(),
+                     [&](const Node& node) { return node.name == name && owns(node.addresses, address); });
+}
+
+bool Oracle::selects(const EndpointSelector& selector, const End& end) const {
+  if (end.endpoint == nullptr) return false;
+  static const Labels kNoLabels;
+  const auto found = std::find_if(
+      cluster_.namespaces.begin(), cluster_.namespaces.end(),
+      [&](const Namespace& candidate) { return candidate.name == end.endpoint->namespace_name; });
+  return selector.matches(*end.endpoint, found == cluster_.namespaces.end() ? kNoLabels : found->labels);
+}
+
+bool Oracle::matches(const Peer& peer, const End& subject, const End& other) const {
+  if (std::holds_alternative<Everyone>(peer)) return true;
+  if (const auto* selector = std::get_if<EndpointSelector>(&peer)) return selects(*selector, other);
+  if (const auto* block = std::get_if<IpBlock>(&peer)) return block->contains(other.address);
+  if (std::holds_alternative<LocalNode>(peer))
+    return other.node != nullptr && on_node(*subject.endpoint, other.address);
+  return other.endpoint == nullptr && other.node == nullptr;  // World
+}
+
+bool Oracle::matches(const Rule& rule, const End& subject, const End& peer, const End& receiver,
+                     Protocol protocol, std::uint16_t port) const {
+  const bool peer_matches = std::any_of(rule.peers.begin(), rule.peers.end(), [&](const Peer& candidate) {
+    return matches(candidate, subject, peer);
+  });
+  const bool port_matches =
+      rule.all_ports || std::any_of(rule.ports.begin(), rule.ports.end(), [&](const PortMatch& match) {
+        return policies::matches(match, receiver.endpoint, protocol, port);
+      });
+  return peer_matches && port_matches;
+}
+
+Side Oracle::judge_side(Direction direction, const End& subject, const End& peer, const End& receiver,
+                        Protocol protocol, std::uint16_t port) const {
+  if (subject.endpoint == nullptr) return {true, Reason::kNoEnd};
+
+  Side allowed, isolated;
+  for (const auto& policy : policies_.policies)
+    for (const auto& clause : policy.clauses) {
+      if (clause.direction != direction || !selects(clause.subject, subject)) continue;
+      if (clause.isolates && isolated.policy == nullptr) isolated = {false, Reason::kIsolated, &policy};
+      for (const auto& rule : clause.rules) {
+        if (!matches(rule, subject, peer, receiver, protocol, port)) continue;
+        if (rule.action == Action::kDeny) return {false, Reason::kRule, &policy, &rule};
+        if (allowed.rule == nullptr) allowed = {true, Reason::kRule, &policy, &rule};
+      }
+    }
+
+  const bool kubernetes = subject.endpoint->kubernetes;
+  if (allowed.rule != nullptr) return allowed;
+  if (kubernetes && peer.node != nullptr && on_node(*subject.endpoint, peer.address))
+    return {true, Reason::kOwnNode};
+  if (isolated.policy != nullptr) return isolated;
+  return {(kubernetes && !posture_.strict) || posture_.action == Action::kAllow, Reason::kPosture};
+}
+
+Judgement Oracle::judge(const End& source, const End& destination, Protocol protocol,
+                        std::uint16_t port) const {
+  if (source.endpoint != nullptr && source.endpoint == destination.endpoint)
+    return {true,    Direction::kIngress,   Reason::kSelf,        nullptr,
+            nullptr, {true, Reason::kSelf}, {true, Reason::kSelf}};
+
+  const Side egress = judge_side(Direction::kEgress, source, destination, destination, protocol, port);
+  const Side ingress = judge_side(Direction::kIngress, destination, source, destination, protocol, port);
+  const Direction direction = egress.allow ? Direction::kIngress : Direction::kEgress;
+  const Side& deciding = egress.allow ? ingress : egress;
+  return {deciding.allow, direction, deciding.reason, deciding.policy, deciding.rule, egress, ingress};
+}
+
+Judgement Oracle::judge(const AddressBytes& source, const AddressBytes& destination, Protocol protocol,
+                        std::uint16_t port) const {
+  return judge(end(source), end(destination), protocol, port);
+}
+
+}  // namespace bulkhead::policies
