@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,7 +26,11 @@ class StringTable {
 
  private:
   std::vector<char> bytes_;
-  std::unordered_map<std::string, StringRef> known_;
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+  };
+  std::unordered_map<std::string, StringRef, Hash, std::equal_to<>> known_;
 };
 
 /// The tables of a policy section, as format.h describes them. Element 0 of identities, policies and rules is

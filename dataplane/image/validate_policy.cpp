@@ -1,0 +1,155 @@
+#include "dataplane/image/layout.h"
+
+namespace bulkhead::image {
+namespace {
+
+constexpr const char* kDirectionNames[kDirections] = {"[ingress]", "[egress]"};
+
+template <class... Parts>
+Refusal refuse_at(const char* name, const char* suffix, std::size_t index, const Parts&... parts) {
+  return refuse("policy section, table ", name, suffix, ", index ", index, ": ", parts...);
+}
+
+Refusal refuse_count(const char* name, std::uint64_t count, std::uint64_t expected) {
+  return refuse("policy section, table ", name, ": ", count, " elements, expected ", expected);
+}
+
+std::optional<Refusal> check_ports(std::span<const std::byte> section, const PolicyHeader& header) {
+  constexpr std::uint64_t kPagesOf = std::uint64_t{kProtocolSlots} * 256;
+  if (header.page_of.count != kPagesOf) return refuse_count("page_of", header.page_of.count, kPagesOf);
+  if (header.pages.count % kPageEntries != 0)
+    return refuse("policy section, table pages: ", header.pages.count, " elements, expected a multiple of ",
+                  kPageEntries);
+  const auto page_of = table<std::uint16_t>(section, header.page_of);
+  const std::uint64_t pages_count = header.pages.count / kPageEntries;
+  if (const auto bad = find_not_below(page_of, pages_count); bad != page_of.size())
+    return refuse_at("page_of", "", bad, "page ", page_of[bad], ", but there are ", pages_count);
+  const auto pages = table<std::uint16_t>(section, header.pages);
+  if (const auto bad = find_not_below(pages, header.port_classes); bad != pages.size())
+    return refuse_at("pages", "", bad, "port class ", pages[bad], ", but there are ", header.port_classes);
+  return std::nullopt;
+}
+
+std::optional<Refusal> check_matrix(std::span<const std::byte> section, const PolicyHeader& header,
+                                    std::uint32_t direction) {
+  const char* suffix = kDirectionNames[direction];
+  const TableRef& ref = header.matrix[direction];
+  // Two 32-bit factors: the product fits.
+  const std::uint64_t expected =
+      std::uint64_t{header.subject_classes[direction]} * header.peer_classes[direction];
+  if (ref.count != expected)
+    return refuse("policy section, table matrix", suffix, ": ", ref.count, " elements, expected ", expected);
+  const auto matrix = table<std::uint32_t>(section, ref);
+  if (const auto bad = find_not_below(matrix, header.rule_sets); bad != matrix.size())
+    return refuse_at("matrix", suffix, bad, "rule set ", matrix[bad], ", but there are ", header.rule_sets);
+  return std::nullopt;
+}
+
+std::optional<Refusal> check_verdicts(std::span<const std::byte> section, const PolicyHeader& header) {
+  const std::uint64_t expected = std::uint64_t{header.rule_sets} * header.port_classes;
+  if (header.verdicts.count != expected) return refuse_count("verdicts", header.verdicts.count, expected);
+  const auto verdicts = table<Decision>(section, header.verdicts);
+  const auto rules = table<Rule>(section, header.rules);
+  for (std::size_t i = 0; i < verdicts.size(); ++i) {
+    const std::uint32_t rule = verdicts[i] & ~kAllowBit;
+    if (rule >= rules.size())
+      return refuse_at("verdicts", "", i, "rule ", rule, ", but there are ", rules.size());
+    const Verdict verdict = (verdicts[i] & kAllowBit) != 0 ? Verdict::kAllow : Verdict::kDeny;
+    if (rule != 0 && rules[rule].verdict != verdict)
+      return refuse_at("verdicts", "", i, "decides otherwise than its rule ", rule);
+  }
+  return std::nullopt;
+}
+
+std::optional<Refusal> check_subjects(std::span<const std::byte> section, const PolicyHeader& header,
+                                      std::uint32_t direction) {
+  const char* suffix = kDirectionNames[direction];
+  const TableRef& ref = header.subjects[direction];
+  if (ref.count != header.subject_classes[direction])
+    return refuse("policy section, table subjects", suffix, ": ", ref.count, " elements, expected ",
+                  header.subject_classes[direction]);
+  const auto subjects = table<SubjectClass>(section, ref);
+  for (std::size_t i = 0; i < subjects.size(); ++i) {
+    const SubjectClass& subject = subjects[i];
+    if (!within(subject.isolating_first, subject.isolating_count, header.isolating.count))
+      return refuse_at("subjects", suffix, i, "its isolating policies end beyond the table");
+    if (!within(subject.rules_first, subject.rules_count, header.governing.count))
+      return refuse_at("subjects", suffix, i, "its governing rules end beyond the table");
+    if (subject.posture != Verdict::kDeny && subject.posture != Verdict::kAllow)
+      return refuse_at("subjects", suffix, i, "unknown posture");
+    if (subject.reserved != 0) return refuse_at("subjects", suffix, i, "reserved field is not zero");
+  }
+  return std::nullopt;
+}
+
+std::optional<Refusal> check_names(std::span<const std::byte> section, const PolicyHeader& header) {
+  const std::uint64_t strings = header.strings.count;
+  if (header.identities.count == 0 || header.policies.count == 0 || header.rules.count == 0)
+    return refuse("policy section: identities, policies or rules lacks its none entry");
+  const auto identities = table<Identity>(section, header.identities);
+  for (std::size_t i = 0; i < identities.size(); ++i)
+    if (!within(identities[i].labels, strings) || !within(identities[i].namespace_name, strings))
+      return refuse_at("identities", "", i, "a string ends beyond the table");
+  const auto policies = table<Policy>(section, header.policies);
+  for (std::size_t i = 0; i < policies.size(); ++i) {
+    const Policy& policy = policies[i];
+    if (!within(policy.kind, strings) || !within(policy.namespace_name, strings) ||
+        !within(policy.name, strings) || !within(policy.file, strings))
+      return refuse_at("policies", "", i, "a string ends beyond the table");
+    if (policy.reserved != 0) return refuse_at("policies", "", i, "reserved field is not zero");
+  }
+  const auto rules = table<Rule>(section, header.rules);
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    const Rule& rule = rules[i];
+    if (rule.policy >= policies.size())
+      return refuse_at("rules", "", i, "policy ", rule.policy, ", but there are ", policies.size());
+    if (rule.direction >= kDirections) return refuse_at("rules", "", i, "unknown direction");
+    if (rule.verdict != Verdict::kDeny && rule.verdict != Verdict::kAllow)
+      return refuse_at("rules", "", i, "unknown verdict");
+    if (!within(rule.name, strings) || !within(rule.peers, strings) || !within(rule.ports, strings))
+      return refuse_at("rules", "", i, "a string ends beyond the table");
+    if (rule.reserved != 0) return refuse_at("rules", "", i, "reserved field is not zero");
+  }
+  return std::nullopt;
+}
+
+std::optional<Refusal> check_provenance(std::span<const std::byte> section, const PolicyHeader& header) {
+  const auto isolating = table<std::uint32_t>(section, header.isolating);
+  if (const auto bad = find_not_below(isolating, header.policies.count); bad != isolating.size())
+    return refuse_at("isolating", "", bad, "policy ", isolating[bad], ", but there are ",
+                     header.policies.count);
+  const auto governing = table<std::uint32_t>(section, header.governing);
+  if (const auto bad = find_not_below(governing, header.rules.count); bad != governing.size())
+    return refuse_at("governing", "", bad, "rule ", governing[bad], ", but there are ", header.rules.count);
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Refusal> check_policy(std::span<const std::byte> section, bool check_digest, View& view) {
+  if (auto refusal = check_frame(section, SectionKind::kPolicy, check_digest)) return refusal;
+  const auto& header = *reinterpret_cast<const PolicyHeader*>(section.data());
+  if (auto refusal = check_ports(section, header)) return refusal;
+  if (auto refusal = check_names(section, header)) return refusal;
+  if (auto refusal = check_provenance(section, header)) return refusal;
+  if (auto refusal = check_verdicts(section, header)) return refusal;
+  for (std::uint32_t direction = 0; direction < kDirections; ++direction) {
+    if (auto refusal = check_matrix(section, header, direction)) return refusal;
+    if (auto refusal = check_subjects(section, header, direction)) return refusal;
+    view.matrix[direction] = table<std::uint32_t>(section, header.matrix[direction]).data();
+    view.subjects[direction] = table<SubjectClass>(section, header.subjects[direction]).data();
+  }
+  view.policy = &header;
+  view.page_of = table<std::uint16_t>(section, header.page_of).data();
+  view.pages = table<std::uint16_t>(section, header.pages).data();
+  view.verdicts = table<Decision>(section, header.verdicts).data();
+  view.identities = table<Identity>(section, header.identities).data();
+  view.policies = table<Policy>(section, header.policies).data();
+  view.rules = table<Rule>(section, header.rules).data();
+  view.isolating = table<std::uint32_t>(section, header.isolating).data();
+  view.governing = table<std::uint32_t>(section, header.governing).data();
+  view.policy_strings = table<char>(section, header.strings).data();
+  return std::nullopt;
+}
+
+}  // namespace bulkhead::image
