@@ -100,6 +100,24 @@ void store_ipv4_checksum(std::uint8_t* header) {
   packet::store_raw16(header + 10, finish(sum_bytes(header, (header[0] & 0xfu) << 2)));
 }
 
+bool partial_fits(const packet::Parsed& parsed, std::uint32_t start, std::uint32_t offset) {
+  if (parsed.kind == packet::Kind::kDrop || parsed.kind == packet::Kind::kArp || start != parsed.l4_offset ||
+      parsed.fragment_offset != 0 || start + offset + 2 > parsed.l3_offset + parsed.l3_bytes)
+    return false;
+  switch (parsed.protocol) {
+    case 1:   // ICMP
+    case 58:  // ICMPv6
+      return offset == 2;
+    case 6:  // TCP
+      return offset == 16;
+    case 17:   // UDP
+    case 136:  // UDP-Lite
+      return offset == 6;
+    default:
+      return false;
+  }
+}
+
 bool complete_partial(std::span<const Range> ranges, std::uint32_t start, std::uint32_t offset,
                       std::uint32_t end) {
   const std::uint64_t field = std::uint64_t{start} + offset;

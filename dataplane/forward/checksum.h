@@ -6,6 +6,7 @@
 
 #include "dataplane/abi/address.h"
 #include "dataplane/packet/bytes.h"
+#include "dataplane/packet/packet.h"
 
 namespace bulkhead::forward {
 
@@ -64,6 +65,11 @@ inline std::uint16_t adjust(std::uint16_t checksum, std::uint16_t before, std::u
   return static_cast<std::uint16_t>(~fold(std::uint64_t{static_cast<std::uint16_t>(~checksum)} +
                                           static_cast<std::uint16_t>(~before) + after));
 }
+
+/// Whether a sender's request to finish a checksum is about the transport header of this packet. A container
+/// may name any place in its virtio-net header; writing there after the verdict, here or in the receiver's
+/// kernel, could change the addresses that were judged. Whoever does not fit is to be dropped.
+bool partial_fits(const packet::Parsed& parsed, std::uint32_t start, std::uint32_t offset);
 
 /// Finishes what Linux calls CHECKSUM_PARTIAL and virtio VIRTIO_NET_HDR_F_NEEDS_CSUM: the field at
 /// start + offset holds the pseudo header's sum, and all from `start` to `end` (the packet's own end, frame

@@ -12,7 +12,7 @@ bool asks_echo(const packet::Parsed& parsed);
 
 /// Turns the request into its reply: MACs and addresses change places, hop limit 64, checksums follow. Each
 /// fragment of a request becomes the same fragment of the reply, so a later fragment (whose first one asked)
-/// is given here as well. A checksum that is still partial stays so and stays right.
+/// is given here as well. The ICMP checksum must be complete (complete_partial) before.
 void answer_echo(std::uint8_t* frame, const packet::Parsed& parsed);
 
 }  // namespace bulkhead::forward
