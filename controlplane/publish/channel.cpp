@@ -286,10 +286,6 @@ Regions Channel::regions() {
   return {reply.telemetry_bytes, reply.flow_table_bytes, std::move(fds[0]), std::move(fds[1])};
 }
 
-void Channel::flush() {
-  call<abi::Empty>(abi::Empty{}, abi::MessageType::kFlush);
-}
-
 void Channel::subscribe() {
   call<abi::Empty>(abi::Empty{}, abi::MessageType::kSubscribe);
 }

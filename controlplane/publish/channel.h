@@ -73,7 +73,6 @@ class Channel {
   std::vector<abi::PortInfo> ports();
   EnforcedImage image();
   Regions regions();
-  void flush();
 
   /// From now on PortLost events arrive. They are taken in during any call; `next_event` gives them one by
   /// one, without blocking, also those that wait on the socket. None is left when it returns nothing.
