@@ -1,0 +1,46 @@
+// Why a verdict is as it is, in words, from the image alone.
+//
+// Each end judges for itself: the sender's egress and the receiver's ingress must both allow. For an end that
+// said no by default, two things help: which policies isolate it, and the *nearest* rule, the one that would
+// have needed the least to say yes. Nearness is read off the verdict tables, where a rule is seen by what it
+// decides:
+//
+//   matrix row of the subject:   ... | column of this peer | ... other peers' columns ...
+//                                             |                        |
+//     this port        ->                     . (denied)               R2 admits others here:  "peer"
+//     other ports      ->          R1 allows it here:  "port"          ("neither": some rule, elsewhere)
+//
+// "port" beats "peer" beats "neither"; among rules that admit other peers, the one that admits somebody whose
+// labels differ least from this peer's.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "dataplane/image/query.h"
+#include "tools/ctl/ends.h"
+#include "tools/ctl/print.h"
+
+namespace bulkhead::ctl {
+
+/// {"policy", "kind", "namespace", "policy_name", "name", "action", "peers", "ports", "file", "line",
+/// "column"}; null for rule 0.
+Value rule_value(const image::View& view, std::uint32_t rule);
+
+/// "NetworkPolicy shop/web, rule 'from-lb' (shop.yaml:12)"; for a value that rule_value made.
+std::string rule_text(const Value& rule);
+
+/// One question, by the exact addresses that a packet would bear.
+struct Question {
+  abi::Address source, destination;
+  std::string source_name, destination_name;
+  Port port;
+};
+
+/// {"allowed", "fate", "meaning", "direction", "rule", "egress": SIDE, "ingress": SIDE}, where a SIDE is
+/// {"end", "judged", "allowed", "fate", "rule", "isolated_by": [{"policy", "file", "line"}], "posture",
+///  "nearest": null | {"lacks": "port"|"peer"|"neither", "rule", "ports", "like", "words"}, "why"}.
+/// The top is exactly image::judge's answer; sides are judged each for itself, also behind a denial.
+Value explain(const image::View& view, const Question& question);
+
+}  // namespace bulkhead::ctl

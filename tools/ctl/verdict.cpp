@@ -1,0 +1,145 @@
+// `verdict`: may A talk to B, and why; from the very tables that the data plane judges with.
+#include "dataplane/image/validate.h"
+#include "tools/ctl/ask.h"
+#include "tools/ctl/command.h"
+#include "tools/ctl/ends.h"
+#include "tools/ctl/explain.h"
+
+namespace bulkhead::ctl {
+namespace {
+
+std::string required(const Invocation& invocation, const char* option) {
+  if (!invocation.has(option))
+    throw Failure(kExitUsage,
+                  std::string("verdict: --") + option + " is missing; bulkheadctl verdict --help explains");
+  return invocation.text(option);
+}
+
+Value end_value(const image::View& view, const std::string& asked, const End& end,
+                const abi::Address& address) {
+  const image::Bound bound = image::bind(view, address);
+  return {{"asked", asked},
+          {"endpoint", bound.endpoint != 0 ? Value(endpoint_name(view, bound.endpoint)) : Value(nullptr)},
+          {"name", end.name},
+          {"address", address_text(address)},
+          {"identity", identity_value(view, view.records[bound.record].identity)}};
+}
+
+Value answer_for(const image::View& view, const Invocation& invocation, const End& from, const End& to,
+                 const abi::Address& source, const abi::Address& destination, const Port& port) {
+  Value value = {{"from", end_value(view, invocation.text("from"), from, source)},
+                 {"to", end_value(view, invocation.text("to"), to, destination)},
+                 {"protocol", protocol_name(port.slot)},
+                 {"port", port.number}};
+  value.update(explain(view, {source, destination, name_of(view, source), name_of(view, destination), port}));
+  return value;
+}
+
+void say_side(const Value& side, const char* direction, Terminal& terminal) {
+  std::ostream& out = terminal.out();
+  const bool allowed = side["allowed"].get<bool>();
+  const std::string mark = side["judged"] == false ? terminal.paint(Colour::kDim, "  -   ")
+                           : allowed               ? terminal.paint(Colour::kGood, "allow ")
+                                                   : terminal.paint(Colour::kBad, "deny  ");
+  out << "  " << mark << (*direction == 'e' ? "egress  of " : "ingress of ") << escape(plain(side["end"]))
+      << ": " << escape(plain(side["why"])) << '\n';
+  if (!side["rule"].is_null())
+    out << "        it says: " << plain(side["rule"]["action"]) << ' ' << escape(plain(side["rule"]["peers"]))
+        << " on " << escape(plain(side["rule"]["ports"])) << '\n';
+  if (!side["nearest"].is_null())
+    out << "        nearest: " << escape(rule_text(side["nearest"]["rule"])) << '\n'
+        << "                 " << escape(plain(side["nearest"]["words"])) << '\n';
+}
+
+std::string headline(const Value& value) {
+  const auto end = [](const Value& side) {
+    const std::string name = plain(side["name"]), address = plain(side["address"]);
+    return escape(name) + (name == address ? "" : " (" + address + ")");
+  };
+  return end(value["from"]) + " -> " + end(value["to"]) + " " + plain(value["protocol"]) + "/" +
+         plain(value["port"]);
+}
+
+void say(const Value& value, Terminal& terminal) {
+  const auto one = [&terminal](const Value& answer) {
+    const bool allowed = answer["allowed"].get<bool>();
+    terminal.out() << terminal.paint(allowed ? Colour::kGood : Colour::kBad, allowed ? "ALLOW" : "DENY")
+                   << "  " << headline(answer) << "  " << terminal.paint(Colour::kDim, plain(answer["fate"]))
+                   << '\n';
+    say_side(answer["egress"], "egress", terminal);
+    say_side(answer["ingress"], "ingress", terminal);
+  };
+  one(value);
+  for (const Value& other : value["other_addresses"]) {
+    terminal.out() << terminal.paint(Colour::kWarn, "but between other addresses of theirs:") << '\n';
+    one(other);
+  }
+}
+
+Answer verdict(const Invocation& invocation) {
+  const std::string from_text = required(invocation, "from"), to_text = required(invocation, "to");
+  const Port port = parse_port(required(invocation, "port"));
+  const Image image = image_of(invocation);
+  const image::View& view = image.view;
+  const End from = resolve_end(view, from_text), to = resolve_end(view, to_text);
+
+  // ICMP belongs to its family; every pair of addresses of one family is a packet that could be sent.
+  std::vector<Value> answers;
+  bool pair_seen = false;
+  for (const abi::Address& source : from.addresses) {
+    for (const abi::Address& destination : to.addresses) {
+      if (source.is_v4() != destination.is_v4()) continue;
+      pair_seen = true;
+      if (port.slot == image::kIcmp && !source.is_v4()) continue;
+      if (port.slot == image::kIcmpV6 && source.is_v4()) continue;
+      answers.push_back(answer_for(view, invocation, from, to, source, destination, port));
+    }
+  }
+  if (answers.empty()) {
+    throw Failure(kExitUsage,
+                  escape(from.name) + " and " + escape(to.name) +
+                      (pair_seen ? " have no addresses of the family that " +
+                                       std::string(protocol_name(port.slot)) + " belongs to"
+                                 : " have no addresses of one family: no packet can pass between them"));
+  }
+  Value value = answers[0];
+  Value others = Value::array();
+  for (const Value& answer : answers)
+    if (answer["fate"] != value["fate"] || answer["rule"] != value["rule"]) others.push_back(answer);
+  value["other_addresses"] = std::move(others);
+  value["generation"] = image.generation;
+  value["digest"] = image::hex(image::image_digest(view));
+  const int exit = value["allowed"] == true ? kExitGood : kExitRefused;
+  return {std::move(value), say, exit};
+}
+
+}  // namespace
+
+Command verdict_command() {
+  return {"verdict",
+          "--from A --to B --port PROTOCOL/PORT",
+          "may A talk to B, by which rule, or what is missing",
+          "Judges a new conversation by the enforced image, the same tables that judge its packets, and\n"
+          "explains each end: the sender's egress and the receiver's ingress must both allow. A denial by\n"
+          "default names the policies that isolate the end and the rule that came nearest.\n\n"
+          "An end is namespace/name, a name that only one endpoint has, an address, 'host' (this node), or\n"
+          "'world' (an outside address of no special block). Where endpoints have several addresses, every\n"
+          "pair of one family is judged; the first pair decides the exit code and others are shown where\n"
+          "they differ.\n\n"
+          "Exit code 0: allowed; 1: denied; 2: an end or the port cannot be understood; 3: no image could\n"
+          "be asked.",
+          "  bulkheadctl verdict --from shop/web --to shop/db --port tcp/5432\n"
+          "  bulkheadctl verdict --from world --to web --port tcp/443 -o json | jq .ingress\n"
+          "  bulkheadctl verdict --from job --to 10.0.0.7 --port icmp            a ping\n"
+          "  bulkheadctl verdict --image node.image --from a --to b --port udp/53   offline",
+          {{"from,f", "A", "the sender", false, Completes::kEndpoints},
+           {"to,t", "B", "the receiver", false, Completes::kEndpoints},
+           {"port,p", "PROTO/PORT", "tcp/443, udp/53, sctp/2905, icmp[/TYPE], icmpv6[/TYPE], proto/47", false,
+            Completes::kNothing},
+           {"image", "FILE", "judge by an image file instead of asking the data plane", false,
+            Completes::kFiles}},
+          nullptr,
+          verdict};
+}
+
+}  // namespace bulkhead::ctl
