@@ -8,6 +8,7 @@
 // The View, the Router and the addresses that a Question points to must live until classify() returns.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -40,10 +41,11 @@ inline Question ask(const packet::Parsed& packet, std::uint32_t ingress_port) {
           packet.policy_port};
 }
 
-/// Asks again for a flow that an older image allowed. Points into `flow`.
-inline Question ask(const abi::FlowEntry& flow, const abi::FlowDetail& detail) {
-  return {&flow.source, &flow.destination, flow.port[0], image::ProtocolSlot{detail.policy_slot},
-          detail.policy_port};
+/// Asks again for a flow that an older image allowed. `ingress_port` is the entry's port[0], which the caller has
+/// read in one piece with its generation. Points into `flow`, whose key never changes.
+inline Question ask(const abi::FlowEntry& flow, const abi::FlowDetail& detail, std::uint32_t ingress_port) {
+  const std::uint32_t slot = std::min<std::uint32_t>(detail.policy_slot, image::kOtherProtocol);
+  return {&flow.source, &flow.destination, ingress_port, image::ProtocolSlot{slot}, detail.policy_port};
 }
 
 struct Answer {

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <tuple>
 
 #include "dataplane/abi/telemetry.h"
 #include "dataplane/image/layout.h"
@@ -159,7 +160,9 @@ Section build_policy(const PolicyTables& tables, const Limits& limits) {
 
 Section build_binding(const BindingTables& tables, const Digest& policy, const Limits& limits) {
   std::vector<BoundAddress> bound = tables.bound;
-  std::sort(bound.begin(), bound.end(), [](const auto& a, const auto& b) { return a.address < b.address; });
+  std::sort(bound.begin(), bound.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.address, a.endpoint, a.record) < std::tie(b.address, b.endpoint, b.record);
+  });
   const auto same = std::adjacent_find(bound.begin(), bound.end(),
                                        [](const auto& a, const auto& b) { return a.address == b.address; });
   if (same != bound.end())

@@ -1,26 +1,28 @@
 // The image: everything a verdict needs, as one immutable, position-independent set of bytes.
 //
 //   who writes   builder.h, in the control plane, into a memfd that is then sealed
-//   who checks   validate.h, once, where it crosses a process or a file (validator and reader never trust it
-//   before) who reads    query.h, header-only: the data plane's workers, bulkheadctl, the tests when it dies
-//   the data plane unmaps a retired image one grace period after the next one was published
+//   who checks   validate.h, once, where it crosses a process or a file (nobody trusts it before)
+//   who reads    query.h, header-only: the data plane's workers, bulkheadctl, the tests
+//   when it dies the data plane unmaps a retired image one grace period after the next one was published
 //
 // An image is two *sections*. Each is self-contained bytes: a header, a directory of tables, the tables. The
 // policy section says what classes may do; the binding section says which address is which class. A container
 // that comes with labels already known changes only the binding section, and the policy section is shared
 // with the next generation.
 //
-//   address ──exact slots──► binding ──► record {identity, subject and peer class per direction} binding
-//   section
-//        └──(nobody's)── trie of address blocks ──► record ─────────────
-//   (protocol, port) ── pages ──► port class policy section matrix[direction][subject class][peer class] ──►
-//   rule set verdicts[rule set][port class] ──► allow | rule                  rule ──► policy, file:line,
-//   words
+//   binding section
+//     address ──exact slots──► record {identity, subject and peer class per direction}, endpoint
+//        └──(nobody's)── trie of address blocks ──► record
 //
-// Everything is little-endian (the only byte order supported), tables start on 64-byte boundaries, padding is
-// zero. Index 0 of records, identities, endpoints, rules and policies means *none*; the first real one is 1.
-// The bytes are a function of the builder's input alone: same inputs, same digest, on any machine. A
-// generation number is not part of it.
+//   policy section
+//     (protocol, port) ── pages ──► port class
+//     matrix[direction][subject class][peer class] ──► rule set
+//     verdicts[rule set][port class] ──► allow | rule ──► policy, file:line, words
+//
+// Everything is little-endian (the only byte order supported). Tables follow one another in the order of layout.h,
+// each at the next 64-byte boundary; padding is zero. Index 0 of records, identities, endpoints, rules and
+// policies means *none*; the first real one is 1. The bytes are a function of the builder's input alone: same
+// inputs, same digest, on any machine. A generation number is not part of it.
 //
 // A file that holds an image (`bulkheadctl image show FILE`) is the sections one after another, each padded
 // to 4096 bytes.
@@ -177,7 +179,7 @@ struct AddressSlot {
 };
 static_assert(sizeof(AddressSlot) == 32);
 
-/// No address lies further than this from its home slot; the builder tries seeds until that holds.
+/// An address lies less than this many slots after its home; the builder tries seeds until that holds.
 inline constexpr std::uint32_t kProbesMax = 16;
 
 /// A trie node: 256 entries, one byte of the address a level. The top bit leads to a child node, else it is a
@@ -186,7 +188,7 @@ inline constexpr std::uint32_t kTrieChildBit = 0x8000'0000u;
 inline constexpr std::uint32_t kTrieEntries = 256;
 
 enum EndpointFlags : std::uint32_t {
-  kEndpointLocal = 1,  // has a port here
+  kEndpointLocal = 1,  // has a port here: set if, and only if, port is not 0
   kEndpointNode = 2,   // the node itself: reached by the host port
 };
 
@@ -197,8 +199,8 @@ struct Endpoint {
   StringRef name;
   StringRef id;
   std::uint64_t
-      port_key;        // derived from the source's stable id: a reused port number never opens for a stranger
-  std::uint32_t port;  // abi port number; 0: not on this node
+      port_key;        // derived from the source's stable id, so that a reused number opens for no stranger
+  std::uint32_t port;  // abi port number, no two endpoints have the same; 0: not on this node
   std::uint32_t identity;
   std::uint32_t flags;
   std::uint32_t addresses_first;  // into addresses

@@ -54,6 +54,8 @@ class Value {
   const YamlNode* node() const { return node_; }
   const std::string& path() const { return path_; }
   Origin origin() const;
+  /// Of the report that this value's errors go to: to see whether reading something reported any.
+  std::size_t errors_so_far() const { return report_ == nullptr ? 0 : report_->errors().size(); }
 
   std::optional<std::string> text() const;  // may be empty
   std::optional<std::string> nonempty_text() const;

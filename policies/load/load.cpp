@@ -1,0 +1,210 @@
+#include "policies/load/load.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <tuple>
+#include <utility>
+
+#include "policies/load/objects.h"
+
+namespace bulkhead::policies {
+namespace {
+
+constexpr std::array<std::string_view, 2> kPolicyKinds = {"NetworkPolicy", "SegmentationPolicy"};
+constexpr std::array<std::string_view, 3> kKinds = {"List", "NetworkPolicy", "SegmentationPolicy"};
+
+void collect_objects(const Value& value, std::vector<Object>& objects) {
+  if (!value) return;
+  if (!value.is_mapping()) {
+    value.fail_expected("an object with apiVersion and kind");
+    return;
+  }
+  Fields fields(value);
+  fields.accept_all();
+  Object object;
+  object.api_version = fields.required("apiVersion").nonempty_text().value_or("");
+  object.kind = fields.required("kind").nonempty_text().value_or("");
+  object.value = value;
+  if (object.api_version.empty() || object.kind.empty()) return;
+  if (object.kind != "List") {
+    objects.push_back(std::move(object));
+    return;
+  }
+  Fields list(value);
+  list.accept({"apiVersion", "kind", "metadata"});
+  for (const auto& item : list.optional("items").list()) collect_objects(item, objects);
+}
+
+std::string_view api_of(std::string_view kind) {
+  return kind == "NetworkPolicy" ? kNetworkPolicyApi : kSegmentationPolicyApi;
+}
+
+/// Refuses what decides about traffic and is not understood, even where other kinds are welcome: to pass over it
+/// would change who is allowed.
+bool refuse_other(const Object& object, bool skip_other_kinds) {
+  const bool known = std::find(kPolicyKinds.begin(), kPolicyKinds.end(), object.kind) != kPolicyKinds.end();
+  Fields fields(object.value);
+  fields.accept_all();
+  if (known) {
+    const std::array<std::string_view, 1> expected = {api_of(object.kind)};
+    fields.optional("apiVersion")
+        .fail("found " + quoted(object.api_version) + " for " + object.kind + ", expected " +
+              std::string(expected[0]) + did_you_mean(object.api_version, expected));
+    return true;
+  }
+  const std::string hint = did_you_mean(object.kind, kKinds);
+  const bool near = !hint.empty() || object.kind.find("NetworkPolicy") != std::string::npos;
+  if (skip_other_kinds && !near) return false;
+  fields.optional("kind").fail("found the kind " + quoted(object.kind) + ", expected " + one_of(kKinds) +
+                               hint);
+  return true;
+}
+
+void load_file(const File& file, const LoadOptions& options, std::vector<Policy>& policies, Report& report) {
+  for (const auto& document : parse_documents(file.text, report, options.limits))
+    for (const auto& object : objects_of(document, report)) {
+      if (!is_policy(object)) {
+        refuse_other(object, options.skip_other_kinds);
+      } else if (auto policy = read_policy(object)) {
+        policies.push_back(std::move(*policy));
+      }
+    }
+}
+
+void take_errors(const Report& report, std::vector<Error>& errors) {
+  const auto first = static_cast<std::ptrdiff_t>(errors.size());
+  errors.insert(errors.end(), report.errors().begin(), report.errors().end());
+  std::stable_sort(errors.begin() + first, errors.end(), [](const Error& a, const Error& b) {
+    return std::tie(a.origin.line, a.origin.column) < std::tie(b.origin.line, b.origin.column);
+  });
+}
+
+Loaded finish(std::vector<Policy> policies, std::vector<Error> errors) {
+  Loaded loaded;
+  PolicySet set = make_set(std::move(policies), errors);
+  loaded.errors = std::move(errors);
+  if (loaded.ok()) loaded.policies = std::move(set);
+  return loaded;
+}
+
+}  // namespace
+
+Metadata read_metadata(Fields& object) {
+  Fields fields(object.required("metadata"));
+  fields.accept({"annotations", "labels", "creationTimestamp", "uid", "resourceVersion", "generation",
+                 "managedFields", "selfLink", "ownerReferences", "finalizers", "generateName",
+                 "deletionTimestamp", "deletionGracePeriodSeconds"});
+  Metadata metadata;
+  const Value name = fields.required("name");
+  if (const auto text = name.text()) {
+    metadata.name = *text;
+    if (const auto wrong = wrong_dns_subdomain(*text)) name.fail_expected(*wrong);
+  }
+  const Value namespace_name = fields.optional("namespace");
+  metadata.namespace_name = kDefaultNamespace;
+  if (const auto text = namespace_name.text()) {
+    metadata.namespace_name = *text;
+    if (const auto wrong = wrong_dns_label(*text)) namespace_name.fail_expected(*wrong);
+  }
+  return metadata;
+}
+
+std::vector<Object> objects_of(const YamlNode& document, Report& report) {
+  std::vector<Object> objects;
+  collect_objects(Value(document, report), objects);
+  return objects;
+}
+
+bool is_policy(const Object& object) {
+  return (object.kind == "NetworkPolicy" && object.api_version == kNetworkPolicyApi) ||
+         (object.kind == "SegmentationPolicy" && object.api_version == kSegmentationPolicyApi);
+}
+
+std::optional<Policy> read_policy(const Object& object) {
+  const std::size_t errors = object.value.errors_so_far();
+  Fields fields(object.value);
+  fields.accept({"apiVersion", "kind", "status"});
+  const Metadata metadata = read_metadata(fields);
+  Policy policy;
+  policy.kind = object.kind;
+  policy.namespace_name = metadata.namespace_name;
+  policy.name = metadata.name;
+  policy.origin = object.value.origin();
+  if (object.kind == "NetworkPolicy")
+    read_network_policy(fields.optional("spec"), policy);
+  else
+    read_segmentation_policy(fields.required("spec"), policy);
+  fields.finish();
+  return object.value.errors_so_far() == errors ? std::optional(std::move(policy)) : std::nullopt;
+}
+
+PolicySet make_set(std::vector<Policy> policies, std::vector<Error>& errors) {
+  const auto key = [](const Policy& policy) {
+    return std::tie(policy.kind, policy.namespace_name, policy.name);
+  };
+  std::stable_sort(policies.begin(), policies.end(),
+                   [&](const Policy& a, const Policy& b) { return key(a) < key(b); });
+  for (std::size_t i = 1; i < policies.size(); ++i) {
+    if (key(policies[i - 1]) != key(policies[i])) continue;
+    const Origin& first = policies[i - 1].origin;
+    errors.push_back({policies[i].origin, "metadata.name",
+                      "found " + describe(policies[i]) + " a second time, expected it once (also at " +
+                          first.file + ":" + std::to_string(first.line) + ")"});
+  }
+  return {std::move(policies)};
+}
+
+Loaded load(std::span<const File> files, const LoadOptions& options) {
+  std::vector<Policy> policies;
+  std::vector<Error> errors;
+  for (const auto& file : files) {
+    Report report(file.name);
+    load_file(file, options, policies, report);
+    take_errors(report, errors);
+  }
+  return finish(std::move(policies), std::move(errors));
+}
+
+Loaded load_paths(std::span<const std::string> paths, const LoadOptions& options) {
+  std::vector<Policy> policies;
+  std::vector<Error> errors;
+  for (const auto& path : paths) {
+    Report report(path);
+    if (auto text = read_file(path, report, options.limits))
+      load_file({path, std::move(*text)}, options, policies, report);
+    take_errors(report, errors);
+  }
+  return finish(std::move(policies), std::move(errors));
+}
+
+std::optional<std::string> read_file(const std::string& path, Report& report, const Limits& limits) {
+  std::ifstream stream(path, std::ios::binary);
+  struct stat status {};
+  if (!stream || stat(path.c_str(), &status) != 0) {
+    report.add(0, 0, "", std::string("cannot be opened: ") + std::strerror(errno));
+    return std::nullopt;
+  }
+  if (!S_ISREG(status.st_mode)) {
+    report.add(0, 0, "", "not a regular file");
+    return std::nullopt;
+  }
+  // One byte more than the limit tells a file that is too large, whatever stat said.
+  std::string text(std::min(static_cast<std::size_t>(status.st_size), limits.file_bytes_max) + 1, '\0');
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(stream.gcount()));
+  if (stream.bad() || text.size() > limits.file_bytes_max) {
+    report.add(0, 0, "",
+               stream.bad() ? std::string("cannot be read")
+                            : "found more than " + std::to_string(limits.file_bytes_max) +
+                                  " bytes, which is the limit of a file");
+    return std::nullopt;
+  }
+  return text;
+}
+
+}  // namespace bulkhead::policies

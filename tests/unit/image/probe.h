@@ -1,0 +1,77 @@
+// Asks a view about everything it can be asked, at random, and checks that no answer points outside its
+// tables. The sanitizers watch what the lookups read on the way.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <random>
+#include <string_view>
+
+#include "dataplane/image/query.h"
+
+namespace bulkhead::image::sample {
+
+inline abi::Address random_address(const View& view, std::mt19937_64& random) {
+  const std::uint64_t kind = random() % 4;
+  if (kind == 0 && view.binding->addresses.count != 0)
+    return view.addresses[random() % view.binding->addresses.count];
+  if (kind == 1) return view.slots[random() % view.binding->slots.count].address;
+  abi::Address address;
+  if (kind == 2) {
+    address = abi::address_v4(static_cast<std::uint32_t>(random()));
+  } else {
+    for (std::uint8_t& byte : address.bytes) byte = static_cast<std::uint8_t>(random() % 4 ? 0xfd : random());
+  }
+  return address;
+}
+
+/// Every byte of a text is read, so that a sanitizer sees it.
+inline bool readable(std::string_view text) {
+  return std::count(text.begin(), text.end(), '\n') <= static_cast<std::ptrdiff_t>(text.size());
+}
+
+inline bool rule_reads(const View& view, std::uint32_t index) {
+  if (index >= view.policy->rules.count) return false;
+  const Rule& rule = view.rules[index];
+  if (rule.policy >= view.policy->policies.count) return false;
+  const Policy& policy = view.policies[rule.policy];
+  return readable(view.policy_text(rule.name)) && readable(view.policy_text(rule.peers)) &&
+         readable(view.policy_text(rule.ports)) && readable(view.policy_text(policy.file)) &&
+         readable(view.policy_text(policy.name));
+}
+
+inline bool bound_reads(const View& view, Bound bound) {
+  if (bound.record == 0 || bound.record >= view.binding->records.count) return false;
+  if (bound.endpoint >= view.binding->endpoints.count) return false;
+  const Endpoint& endpoint = view.endpoints[bound.endpoint];
+  for (std::uint32_t i = 0; i < endpoint.addresses_count; ++i)
+    if (bind(view, view.addresses[endpoint.addresses_first + i]).record == 0) return false;
+  const Identity& identity = view.identities[view.records[bound.record].identity];
+  if (!readable(view.policy_text(identity.labels)) || !readable(view.binding_text(endpoint.name)))
+    return false;
+  for (std::uint32_t direction = 0; direction < kDirections; ++direction) {
+    const std::uint32_t index = view.records[bound.record].subject[direction];
+    if (index == kNoSubject) continue;
+    const SubjectClass& subject = view.subjects[direction][index];
+    for (std::uint32_t i = 0; i < subject.rules_count; ++i)
+      if (!rule_reads(view, view.governing[subject.rules_first + i])) return false;
+    for (std::uint32_t i = 0; i < subject.isolating_count; ++i)
+      if (view.isolating[subject.isolating_first + i] >= view.policy->policies.count) return false;
+  }
+  return true;
+}
+
+inline bool answers_stay_inside(const View& view, std::uint64_t seed, int questions) {
+  std::mt19937_64 random(seed);
+  for (int i = 0; i < questions; ++i) {
+    const Bound source = bind(view, random_address(view, random));
+    const Bound destination = bind(view, random_address(view, random));
+    if (!bound_reads(view, source) || !bound_reads(view, destination)) return false;
+    const auto slot = ProtocolSlot{static_cast<std::uint32_t>(random() % kProtocolSlots)};
+    const Judgement judgement = judge(view, source, destination, slot, static_cast<std::uint16_t>(random()));
+    if (!rule_reads(view, judgement.rule) || !rule_reads(view, judgement.egress_rule)) return false;
+  }
+  return true;
+}
+
+}  // namespace bulkhead::image::sample

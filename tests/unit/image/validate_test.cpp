@@ -1,0 +1,289 @@
+#include "dataplane/image/validate.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <functional>
+
+#include "tests/unit/image/probe.h"
+#include "tests/unit/image/sample.h"
+
+namespace bulkhead::image {
+namespace {
+
+using sample::Image;
+
+std::string reason_of(const Image& image, bool check_digests = false) {
+  const auto result = validate(image.policy, image.binding, check_digests);
+  const auto* refusal = std::get_if<Refusal>(&result);
+  return refusal ? refusal->reason : "not refused";
+}
+
+const PolicyHeader& policy_header(const Image& image) {
+  return *reinterpret_cast<const PolicyHeader*>(image.policy.data());
+}
+const BindingHeader& binding_header(const Image& image) {
+  return *reinterpret_cast<const BindingHeader*>(image.binding.data());
+}
+
+template <class T>
+T& element(std::vector<std::byte>& section, const TableRef& ref, std::size_t index) {
+  return reinterpret_cast<T*>(section.data() + ref.offset)[index];
+}
+
+class Validate : public testing::Test {
+ protected:
+  PolicyHeader& policy() { return *reinterpret_cast<PolicyHeader*>(image_.policy.data()); }
+  BindingHeader& binding() { return *reinterpret_cast<BindingHeader*>(image_.binding.data()); }
+
+  template <class T>
+  T& at(std::size_t index, TableRef PolicyHeader::*ref) {
+    return element<T>(image_.policy, policy().*ref, index);
+  }
+  template <class T>
+  T& at(std::size_t index, TableRef BindingHeader::*ref) {
+    return element<T>(image_.binding, binding().*ref, index);
+  }
+  std::string reason() { return reason_of(image_); }
+
+  std::size_t occupied_slot() {
+    std::size_t i = 0;
+    while (at<AddressSlot>(i, &BindingHeader::slots).record == 0) ++i;
+    return i;
+  }
+
+  Image image_ = sample::build(sample::make_tables());
+};
+
+TEST_F(Validate, what_the_builder_made_is_accepted) {
+  EXPECT_EQ(reason_of(image_, true), "not refused");
+}
+
+TEST_F(Validate, every_flipped_byte_is_refused) {
+  for (std::vector<std::byte>* section : {&image_.policy, &image_.binding})
+    for (std::size_t i = 0; i < section->size(); ++i) {
+      (*section)[i] ^= std::byte{0x40};
+      ASSERT_NE(reason_of(image_, true), "not refused") << "byte " << i;
+      (*section)[i] ^= std::byte{0x40};
+    }
+}
+
+TEST_F(Validate, every_flipped_byte_is_refused_or_harmless_without_digests) {
+  std::mt19937_64 random(3);
+  std::size_t accepted = 0;
+  for (std::vector<std::byte>* section : {&image_.policy, &image_.binding})
+    for (std::size_t i = 0; i < section->size(); ++i) {
+      const auto flip = static_cast<std::byte>(1u << random() % 8);
+      (*section)[i] ^= flip;
+      const auto result = validate(image_.policy, image_.binding, false);
+      if (const View* view = std::get_if<View>(&result)) {
+        ++accepted;
+        ASSERT_TRUE(sample::answers_stay_inside(*view, random(), 4)) << "byte " << i;
+      }
+      (*section)[i] ^= flip;
+    }
+  EXPECT_GT(accepted, 100u);  // strings and verdicts may change
+}
+
+TEST_F(Validate, every_truncation_is_refused) {
+  for (std::size_t bytes = 0; bytes < image_.policy.size(); bytes += 61) {
+    const std::vector<std::byte> cut(image_.policy.begin(), image_.policy.begin() + static_cast<long>(bytes));
+    ASSERT_TRUE(std::holds_alternative<Refusal>(validate(cut, image_.binding, false)));
+  }
+  for (std::size_t bytes = 0; bytes < image_.binding.size(); bytes += 61) {
+    const std::vector<std::byte> cut(image_.binding.begin(),
+                                     image_.binding.begin() + static_cast<long>(bytes));
+    ASSERT_TRUE(std::holds_alternative<Refusal>(validate(image_.policy, cut, false)));
+  }
+}
+
+TEST_F(Validate, sections_that_are_swapped_or_strangers_are_refused) {
+  std::swap(image_.policy, image_.binding);
+  EXPECT_EQ(reason(), "policy section: is of kind 2, expected 1");
+  std::swap(image_.policy, image_.binding);
+  sample::Shape other;
+  other.seed = 2;
+  image_.policy = sample::build(sample::make_tables(other)).policy;
+  EXPECT_EQ(reason().substr(0, 43), "binding section: belongs to policy section ");
+}
+
+TEST_F(Validate, bytes_that_do_not_start_on_an_8_byte_boundary_are_refused) {
+  std::vector<std::byte> shifted(image_.policy.size() + 4);
+  std::copy(image_.policy.begin(), image_.policy.end(), shifted.begin() + 4);
+  const auto result = validate(std::span(shifted).subspan(4), image_.binding, false);
+  EXPECT_EQ(std::get<Refusal>(result).reason, "policy section: does not start on an 8-byte boundary");
+}
+
+TEST_F(Validate, unknown_header_values_are_refused) {
+  policy().version = 2;
+  EXPECT_EQ(reason(), "policy section: format version 2, expected 1");
+  policy().version = 1;
+  policy().magic += 1;
+  EXPECT_EQ(reason(), "policy section: does not start with the magic of an image");
+  policy().magic -= 1;
+  policy().bytes += 64;
+  EXPECT_NE(reason().find("says"), std::string::npos);
+}
+
+TEST_F(Validate, counts_whose_product_or_sum_overflows_are_refused) {
+  policy().matrix[kIngress].count = ~std::uint64_t{0} / 4 + 2;
+  EXPECT_NE(reason().find("table matrix[ingress]: 4611686018427387905 elements do not fit"),
+            std::string::npos);
+  image_ = sample::build(sample::make_tables());
+  policy().subject_classes[kEgress] = 0x8000'0000u;
+  policy().peer_classes[kEgress] = 0x8000'0000u;
+  EXPECT_NE(reason().find("table matrix[egress]"), std::string::npos);
+  image_ = sample::build(sample::make_tables());
+  at<SubjectClass>(2, &PolicyHeader::strings);  // the place does not matter, only that it is in bounds
+  element<SubjectClass>(image_.policy, policy().subjects[kIngress], 2).isolating_first = 0xffff'ffffu;
+  EXPECT_EQ(reason(),
+            "policy section, table subjects[ingress], index 2: its isolating policies end beyond the table");
+  image_ = sample::build(sample::make_tables());
+  at<Rule>(3, &PolicyHeader::rules).name = {0xffff'fff0u, 0xffff'fff0u};
+  EXPECT_EQ(reason(), "policy section, table rules, index 3: a string ends beyond the table");
+}
+
+TEST_F(Validate, moved_tables_are_refused) {
+  binding().endpoints.offset = binding().records.offset;
+  EXPECT_NE(reason().find("table endpoints: lies at byte"), std::string::npos);
+}
+
+TEST_F(Validate, non_zero_padding_is_refused) {
+  const std::size_t end = policy().strings.offset + policy().strings.count;
+  ASSERT_LT(end, image_.policy.size());
+  image_.policy[end] = std::byte{1};
+  EXPECT_EQ(reason(), "policy section: padding at the end is not zero");
+}
+
+TEST_F(Validate, policy_indexes_out_of_range_are_refused) {
+  const auto check = [&](const std::function<void()>& damage, const std::string& expected) {
+    image_ = sample::build(sample::make_tables());
+    damage();
+    EXPECT_EQ(reason(), expected);
+  };
+  check([&] { at<std::uint16_t>(300, &PolicyHeader::page_of) = 12; },
+        "policy section, table page_of, index 300: page 12, but there are 12");
+  check([&] { at<std::uint16_t>(7, &PolicyHeader::pages) = 6; },
+        "policy section, table pages, index 7: port class 6, but there are 6");
+  check([&] { element<std::uint32_t>(image_.policy, policy().matrix[kEgress], 9) = 12; },
+        "policy section, table matrix[egress], index 9: rule set 12, but there are 12");
+  check([&] { at<Decision>(5, &PolicyHeader::verdicts) = kAllowBit | 31; },
+        "policy section, table verdicts, index 5: rule 31, but there are 31");
+  check([&] { at<Rule>(4, &PolicyHeader::rules).policy = 9; },
+        "policy section, table rules, index 4: policy 9, but there are 9");
+  check([&] { at<Rule>(4, &PolicyHeader::rules).direction = 2; },
+        "policy section, table rules, index 4: unknown direction");
+  check([&] { at<std::uint32_t>(1, &PolicyHeader::isolating) = 9; },
+        "policy section, table isolating, index 1: policy 9, but there are 9");
+  check([&] { at<std::uint32_t>(1, &PolicyHeader::governing) = 31; },
+        "policy section, table governing, index 1: rule 31, but there are 31");
+}
+
+TEST_F(Validate, decision_that_contradicts_its_rule_is_refused) {
+  std::size_t i = 0;
+  while ((at<Decision>(i, &PolicyHeader::verdicts) & ~kAllowBit) == 0) ++i;
+  at<Decision>(i, &PolicyHeader::verdicts) ^= kAllowBit;
+  EXPECT_NE(reason().find("decides otherwise than its rule"), std::string::npos);
+}
+
+TEST_F(Validate, binding_indexes_out_of_range_are_refused) {
+  const auto check = [&](const std::function<void()>& damage, const std::string& expected) {
+    image_ = sample::build(sample::make_tables());
+    damage();
+    EXPECT_EQ(reason(), expected);
+  };
+  check([&] { at<Record>(4, &BindingHeader::records).identity = 11; },
+        "binding section, table records, index 4: identity 11, but there are 11");
+  check([&] { at<Record>(4, &BindingHeader::records).subject[1] = 10; },
+        "binding section, table records, index 4: subject class 10, but there are 10");
+  check([&] { at<Record>(1, &BindingHeader::records).peer[0] = 13; },
+        "binding section, table records, index 1: peer class 13, but there are 13");
+  check([&] { at<Endpoint>(3, &BindingHeader::endpoints).port = 1024; },
+        "binding section, table endpoints, index 3: port 1024, expected less than 1024");
+  check([&] { at<Endpoint>(3, &BindingHeader::endpoints).port = 2; },
+        "binding section, table endpoints, index 3: port 2 has another owner");
+  check([&] { at<Endpoint>(3, &BindingHeader::endpoints).flags = 0; },
+        "binding section, table endpoints, index 3: an endpoint is local if, and only if, it has a port");
+  check([&] { at<Endpoint>(0, &BindingHeader::endpoints).flags = kEndpointNode; },
+        "binding section, table endpoints: lacks its none entry");
+  check([&] { at<Endpoint>(3, &BindingHeader::endpoints).addresses_count = 100; },
+        "binding section, table endpoints, index 3: its addresses end beyond the table");
+}
+
+TEST_F(Validate, address_slots_that_a_lookup_would_miss_are_refused) {
+  const std::size_t used = occupied_slot();
+  at<AddressSlot>(used, &BindingHeader::slots).address.bytes[3] ^= 1;
+  EXPECT_NE(reason().find("table slots, index"), std::string::npos);
+
+  image_ = sample::build(sample::make_tables());
+  at<AddressSlot>(used, &BindingHeader::slots).record = 14;
+  EXPECT_EQ(reason(),
+            "binding section, table slots, index " + std::to_string(used) + ": record 14, but there are 14");
+
+  image_ = sample::build(sample::make_tables());
+  at<AddressSlot>(used, &BindingHeader::slots).endpoint = 21;
+  EXPECT_NE(reason().find("endpoint 21, but there are 21"), std::string::npos);
+
+  image_ = sample::build(sample::make_tables());
+  at<AddressSlot>(used, &BindingHeader::slots).record = 0;
+  EXPECT_NE(reason().find("names an address but no record"), std::string::npos);
+
+  image_ = sample::build(sample::make_tables());
+  binding().slot_seed += 1;
+  EXPECT_NE(reason().find("is at home in slot"), std::string::npos);
+}
+
+TEST_F(Validate, tries_that_are_not_trees_are_refused) {
+  const auto trie_is_refused = [&](const std::function<void(std::uint32_t*)>& damage) {
+    image_ = sample::build(sample::make_tables());
+    damage(&at<std::uint32_t>(0, &BindingHeader::trie));
+    return reason().find("binding section, table trie") == 0;
+  };
+  EXPECT_TRUE(trie_is_refused([](std::uint32_t* entries) { entries[0] = kTrieChildBit; }));      // itself
+  EXPECT_TRUE(trie_is_refused([](std::uint32_t* entries) { entries[0] = kTrieChildBit | 1; }));  // a root
+  EXPECT_TRUE(trie_is_refused([](std::uint32_t* entries) { entries[0] = kTrieChildBit | 2; }));  // adopted
+  EXPECT_TRUE(
+      trie_is_refused([](std::uint32_t* entries) { entries[0] = kTrieChildBit | 10'000; }));  // nowhere
+  EXPECT_TRUE(trie_is_refused([](std::uint32_t* entries) { entries[0] = 0; }));               // no record
+  EXPECT_TRUE(trie_is_refused([](std::uint32_t* entries) { entries[0] = 14; }));
+  EXPECT_TRUE(trie_is_refused([&](std::uint32_t*) { binding().trie_root_v4 = 10'000; }));
+  EXPECT_TRUE(trie_is_refused([&](std::uint32_t*) { binding().trie_root_v6 = binding().trie_root_v4; }));
+}
+
+TEST_F(Validate, trie_deeper_than_an_address_is_refused) {
+  sample::Tables tables = sample::make_tables();
+  tables.binding.blocks = {{sample::endpoint_v4(0x010203), 128, 1}};
+  image_ = sample::build(tables);
+  ASSERT_EQ(reason(), "not refused");
+  binding().trie_root_v4 = 1;  // three levels below what is now entered at byte 0, and the v6 root at byte 12
+  binding().trie_root_v6 = 0;
+  EXPECT_EQ(reason(), "not refused");
+  tables.binding.blocks = {{sample::endpoint_v6(0x010203), 128, 1}};
+  image_ = sample::build(tables);
+  binding().trie_root_v4 = 1;
+  binding().trie_root_v6 = 0;
+  EXPECT_NE(reason().find("may not have the child"), std::string::npos);
+}
+
+TEST_F(Validate, empty_cluster_is_an_image) {
+  sample::Tables tables;
+  PolicyTables& p = tables.policy;
+  p.page_of.resize(kProtocolSlots * 256);
+  p.pages.resize(kPageEntries);
+  p.port_classes = 1;
+  p.identities.resize(1);
+  p.policies.resize(1);
+  p.rules.resize(1);
+  BindingTables& b = tables.binding;
+  b.records = {{}, {0, {kNoSubject, kNoSubject}, {0, 0}, 0}};
+  b.world_record_v4 = b.world_record_v6 = 1;
+  b.endpoints.resize(1);
+  image_ = sample::build(tables);
+  ASSERT_EQ(reason_of(image_, true), "not refused");
+  const View view = std::get<View>(validate(image_.policy, image_.binding));
+  EXPECT_TRUE(sample::answers_stay_inside(view, 1, 100));
+  EXPECT_EQ(policy_header(image_).digest, binding_header(image_).policy);
+}
+
+}  // namespace
+}  // namespace bulkhead::image
