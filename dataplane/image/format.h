@@ -19,10 +19,10 @@
 //     matrix[direction][subject class][peer class] ──► rule set
 //     verdicts[rule set][port class] ──► allow | rule ──► policy, file:line, words
 //
-// Everything is little-endian (the only byte order supported). Tables follow one another in the order of layout.h,
-// each at the next 64-byte boundary; padding is zero. Index 0 of records, identities, endpoints, rules and
-// policies means *none*; the first real one is 1. The bytes are a function of the builder's input alone: same
-// inputs, same digest, on any machine. A generation number is not part of it.
+// Everything is little-endian (the only byte order supported). Tables follow one another in the order of layout.h
+// at 64-byte boundaries; padding is zero. Index 0 of records, identities, endpoints, rules and policies
+// means *none*; the first real one is 1. The bytes are a function of the builder's input alone: same inputs,
+// same digest, on any machine. A generation number is not part of it.
 //
 // A file that holds an image (`bulkheadctl image show FILE`) is the sections one after another, each padded
 // to 4096 bytes.
@@ -198,9 +198,8 @@ struct Endpoint {
   StringRef namespace_name;
   StringRef name;
   StringRef id;
-  std::uint64_t
-      port_key;        // derived from the source's stable id, so that a reused number opens for no stranger
-  std::uint32_t port;  // abi port number, no two endpoints have the same; 0: not on this node
+  std::uint64_t port_key;  // of the source's stable id: a reused port number opens for no stranger
+  std::uint32_t port;      // abi port number, no two endpoints have the same; 0: not on this node
   std::uint32_t identity;
   std::uint32_t flags;
   std::uint32_t addresses_first;  // into addresses

@@ -84,6 +84,28 @@ std::string text(const abi::Address& address) {
   return buffer;
 }
 
+std::variant<Sections, Refusal> split_file(std::span<const std::byte> file) {
+  if (file.size() < sizeof(PolicyHeader)) return refuse("image file: ", file.size(), " bytes, too short");
+  PolicyHeader policy;
+  std::memcpy(&policy, file.data(), sizeof policy);
+  if (policy.magic != kMagic) return refuse("image file: does not start with the magic of an image");
+  if (policy.bytes > file.size())
+    return refuse("image file: its policy section says ", policy.bytes, " bytes, but there are ",
+                  file.size());
+  const std::uint64_t second = (policy.bytes + kSectionAlign - 1) / kSectionAlign * kSectionAlign;
+  BindingHeader binding;
+  if (file.size() < second + sizeof binding) return refuse("image file: lacks its binding section");
+  std::memcpy(&binding, file.data() + second, sizeof binding);
+  if (binding.bytes > file.size() - second)
+    return refuse("image file: its binding section says ", binding.bytes, " bytes, but there are ",
+                  file.size() - second);
+  const std::uint64_t end = second + binding.bytes;
+  if (file.size() - end >= kSectionAlign || !all_zero(file.subspan(policy.bytes, second - policy.bytes)) ||
+      !all_zero(file.subspan(end)))
+    return refuse("image file: holds more than two sections and their padding");
+  return Sections{file.first(policy.bytes), file.subspan(second, binding.bytes)};
+}
+
 std::variant<View, Refusal> validate(std::span<const std::byte> policy, std::span<const std::byte> binding,
                                      bool check_digests) {
   View view;

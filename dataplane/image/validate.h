@@ -28,6 +28,15 @@ struct Refusal {
 std::variant<View, Refusal> validate(std::span<const std::byte> policy, std::span<const std::byte> binding,
                                      bool check_digests = true);
 
+struct Sections {
+  std::span<const std::byte> policy;
+  std::span<const std::byte> binding;
+};
+
+/// Finds both sections in the bytes of an image file, for validate() to judge: it trusts their lengths only as far as
+/// they stay inside.
+std::variant<Sections, Refusal> split_file(std::span<const std::byte> file);
+
 /// The whole image's digest: SHA-256 over both sections' digests. What `bulkheadctl status` calls *enforced*.
 Digest image_digest(const View& view);
 

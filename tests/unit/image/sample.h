@@ -195,4 +195,14 @@ inline Image build(const Tables& tables) {
   return image;
 }
 
+/// As `bulkheadctl` reads and writes it: each section padded to kSectionAlign.
+inline std::vector<std::byte> file_of(const Image& image) {
+  std::vector<std::byte> file;
+  for (const std::vector<std::byte>* section : {&image.policy, &image.binding}) {
+    file.insert(file.end(), section->begin(), section->end());
+    file.resize((file.size() + kSectionAlign - 1) / kSectionAlign * kSectionAlign);
+  }
+  return file;
+}
+
 }  // namespace bulkhead::image::sample

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 
@@ -263,6 +264,25 @@ TEST_F(Validate, trie_deeper_than_an_address_is_refused) {
   binding().trie_root_v4 = 1;
   binding().trie_root_v6 = 0;
   EXPECT_NE(reason().find("may not have the child"), std::string::npos);
+}
+
+TEST_F(Validate, file_is_split_into_its_sections) {
+  const std::vector<std::byte> file = sample::file_of(image_);
+  ASSERT_EQ(file.size() % kSectionAlign, 0u);
+  const auto split = std::get<Sections>(split_file(file));
+  EXPECT_TRUE(std::ranges::equal(split.policy, image_.policy));
+  EXPECT_TRUE(std::ranges::equal(split.binding, image_.binding));
+}
+
+TEST_F(Validate, file_with_less_or_more_than_two_sections_is_refused) {
+  std::vector<std::byte> file = sample::file_of(image_);
+  for (std::size_t bytes = 0; bytes < file.size() - kSectionAlign; bytes += 61)
+    ASSERT_TRUE(std::holds_alternative<Refusal>(split_file(std::span(file).first(bytes))));
+  file.back() = std::byte{1};
+  EXPECT_TRUE(std::holds_alternative<Refusal>(split_file(file)));
+  file.back() = std::byte{0};
+  file.resize(file.size() + kSectionAlign);
+  EXPECT_TRUE(std::holds_alternative<Refusal>(split_file(file)));
 }
 
 TEST_F(Validate, empty_cluster_is_an_image) {
