@@ -80,6 +80,7 @@ struct FragmentLimits {
 class Fragments {
  public:
   Fragments(const Hasher& hasher, const FragmentLimits& limits);
+  ~Fragments();
   Fragments(const Fragments&) = delete;
   Fragments& operator=(const Fragments&) = delete;
 
@@ -115,14 +116,16 @@ class Fragments {
  private:
   struct Datagram;
   struct Held;
+  enum class Fit : std::uint8_t { kNew, kCopy, kConflict };
 
   Datagram* find(const Fragment& fragment, std::uint32_t bucket);
   Datagram* make(const Fragment& fragment, std::uint32_t bucket, std::uint64_t now_ms);
-  void finish(Datagram& datagram, const FragmentVerdict& verdict);
+  void finish(Datagram& datagram, abi::Fate fate_of_held);
   void finish_if_complete(Datagram& datagram);
   void release_held(Datagram& datagram, const FragmentVerdict& verdict);
   bool hold(Datagram& datagram, void* packet);
-  void poison(Datagram& datagram);
+  FragmentAnswer poison(Datagram& datagram);
+  static Fit fit(const Datagram& datagram, std::uint32_t begin, std::uint32_t end, bool more);
   bool pop_released(ReleasedFragment& out);
 
   Hasher hasher_;

@@ -240,7 +240,7 @@ class Table {
     std::uint32_t cursor = 0;  // next bucket to age, from the start of the share
   };
 
-  void make(const TableOptions& options);
+  void make(const TableOptions& options, const Geometry& wanted);
   void take_up(TakeUp& take_up);
   bool consistent(std::uint32_t slot) const;
 
@@ -268,14 +268,18 @@ class Table {
   std::uint32_t match_tags(std::uint32_t bucket, std::uint16_t tag) const;
   std::uint32_t live_tags(std::uint32_t bucket) const;
   bool same_flow(std::uint32_t slot, const void* key, std::uint8_t& direction) const;
-  void resolve_slowly(const void* key, Probe& probe) const;
+  /// Walks the whole chain: the flow's slot, or kNoSlot.
+  std::uint32_t search(std::uint64_t hash, const void* key, std::uint8_t& direction) const;
+  void pass(std::uint64_t hash, std::uint32_t bucket, std::uint32_t delta);
   void carry(std::uint32_t slot, std::uint32_t direction, bool packets, bool bytes);
   bool take_credit(Shard& shard);
   void give_credit(Shard& shard);
-  std::uint32_t claim(std::uint64_t hash, std::uint32_t& position);
+  std::uint32_t claim(std::uint64_t hash, std::uint32_t& bucket);
   void write(std::uint32_t slot, const NewFlow& flow);
+  Inserted settle_duplicates(std::uint32_t worker, std::uint64_t hash, const void* key, std::uint32_t slot);
   void release(std::uint32_t slot);
-  bool evict(std::uint32_t worker, std::uint64_t hash, std::uint32_t buckets, std::uint16_t now_s);
+  bool evict(std::uint32_t worker, std::uint64_t hash, std::uint32_t buckets_beyond, std::uint16_t now_s);
+  bool evict_from(std::uint32_t worker, std::uint32_t bucket, std::uint16_t now_s);
   bool expired(std::uint32_t slot, std::uint16_t now_s, const Timeouts& timeouts) const;
   void prefetch_live(std::uint32_t bucket) const;
 
