@@ -84,6 +84,7 @@ sample::Shape random_shape(std::mt19937& random) {
   shape.endpoints = random() % 12;
   shape.local = random() % (shape.endpoints + 1);
   shape.identities = 1 + random() % 4;
+  shape.classes = 1 + random() % shape.identities;
   shape.rules = random() % 8;
   shape.rule_sets = 1 + random() % 4;
   shape.port_classes = 1 + random() % 4;

@@ -18,6 +18,7 @@ struct Shape {
   std::uint32_t endpoints = 20;
   std::uint32_t local = 8;
   std::uint32_t identities = 10;
+  std::uint32_t classes = 10;  // at most identities: more share a class
   std::uint32_t rules = 30;
   std::uint32_t rule_sets = 12;
   std::uint32_t port_classes = 6;
@@ -105,8 +106,8 @@ class Maker {
       p.verdicts.push_back(rule | (allow ? kAllowBit : 0));
     }
     for (std::uint32_t direction = 0; direction < kDirections; ++direction) {
-      p.subject_classes[direction] = shape_.identities;
-      p.peer_classes[direction] = shape_.identities + 3;
+      p.subject_classes[direction] = shape_.classes;
+      p.peer_classes[direction] = shape_.classes + 3;
       p.matrix[direction].resize(std::uint64_t{p.subject_classes[direction]} * p.peer_classes[direction]);
       for (std::uint32_t& rule_set : p.matrix[direction]) rule_set = below(p.rule_sets);
       for (std::uint32_t i = 0; i < p.subject_classes[direction]; ++i) {
@@ -123,10 +124,11 @@ class Maker {
     BindingTables& b = tables_.binding;
     b.records.resize(1);
     for (std::uint32_t i = 0; i < 3; ++i)
-      b.records.push_back(
-          {0, {kNoSubject, kNoSubject}, {shape_.identities + i, shape_.identities + 2 - i}, 0});
-    for (std::uint32_t i = 0; i < shape_.identities; ++i)
-      b.records.push_back({i + 1, {i, shape_.identities - 1 - i}, {i, i}, kRecordEndpoint});
+      b.records.push_back({0, {kNoSubject, kNoSubject}, {shape_.classes + i, shape_.classes + 2 - i}, 0});
+    for (std::uint32_t i = 0; i < shape_.identities; ++i) {
+      const std::uint32_t one = i % shape_.classes;
+      b.records.push_back({i + 1, {one, shape_.classes - 1 - one}, {one, one}, kRecordEndpoint});
+    }
     b.world_record_v4 = 1;
     b.world_record_v6 = 2;
   }
