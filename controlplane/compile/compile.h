@@ -30,7 +30,7 @@
 
 namespace bulkhead::compile {
 
-/// A port of this node's data plane that belongs to an endpoint.
+/// A port of this node's data plane that belongs to an endpoint: one each, the lowest where several are given.
 struct LocalPort {
   std::string endpoint_id;  // policies::Endpoint::id; a port of an unknown endpoint is left out
   std::uint32_t port = 0;
@@ -39,11 +39,9 @@ struct LocalPort {
 
 /// The node that compiles. Where any address of it is known, it becomes the endpoint `host` of the image.
 struct LocalNode {
-  std::string name;  // matches policies::Node::name and Endpoint::node (empty there means this one)
-  std::vector<policies::AddressBytes> addresses;  // beside those of the cluster's node of that name
-  std::uint32_t host_port = 0;                    // 0: no port to the host
-  std::uint64_t host_port_key = 0;
-  abi::Address gateway_v4, gateway_v6;  // the data plane's own; zero: none
+  std::string name = {};  // matches policies::Node::name and Endpoint::node (empty there means this one)
+  std::vector<policies::AddressBytes> addresses = {};  // beside those of the cluster's node of that name
+  abi::Address gateway_v4 = {}, gateway_v6 = {};       // the data plane's own; zero: none
 };
 
 enum class Subjects : std::uint8_t { kLocal, kEvery };

@@ -1,0 +1,67 @@
+// Subjects and peers that no rule tells apart.
+//
+// A *subject* is the judged end: what decides is which clauses select its identity, its posture, its node
+// (where that matters to it) and, as a receiver, what the port names of its rules mean on it. A *peer* is the
+// other end: what decides is which selectors of rules match its identity, which blocks its address lies in,
+// whether it is an endpoint, a node or world, and, as a receiver, what its port names mean. Both differ per
+// direction. Classes made here may still turn out alike once rows are computed; rulesets.h merges those.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "controlplane/compile/blocks.h"
+#include "controlplane/compile/census.h"
+#include "controlplane/compile/intern.h"
+#include "controlplane/compile/ports.h"
+#include "controlplane/compile/rules.h"
+#include "controlplane/compile/selectors.h"
+
+namespace bulkhead::compile {
+
+struct Subject {
+  std::uint32_t clauses = 0;   // into GovernedDirection::clause_sets
+  std::uint32_t node = kNone;  // kNone: no matter which
+  std::uint32_t resolved = 0;  // Ports' number of its port names; 0 as a sender
+  bool isolated = false;
+  bool reaches_own_node = false;  // whatever isolates it
+  bool posture_allows = false;
+};
+
+enum class PeerKind : std::uint32_t { kEndpoint, kNode, kWorld };
+
+struct Peer {
+  PeerKind kind = PeerKind::kWorld;
+  std::uint32_t node = kNone;   // of kNode; kNone: no subject cares which
+  std::uint32_t selectors = 0;  // into ClassesDirection::selector_sets
+  std::uint32_t blocks = 0;     // a set of Blocks
+  std::uint32_t resolved = 0;   // Ports' number of its port names; 0 as a sender
+};
+
+struct ClassesDirection {
+  std::vector<Subject> subjects;
+  std::vector<Peer> peers;
+  ListTable selector_sets;                          // sets of selectors that match one identity; 0 is empty
+  std::vector<std::vector<std::uint32_t>> matched;  // by peer list: peers it matches, ascending; neither
+                                                    // those it matches as everyone nor as the local node
+};
+
+/// An address with an owner.
+struct Bound {
+  policies::AddressBytes address;
+  std::uint32_t member = kNone;  // into Census::members; kNone: a node's
+  std::uint32_t node = kNone;
+  std::uint32_t peer[2] = {};
+};
+
+struct Classes {
+  ClassesDirection directions[2];
+  std::vector<std::uint32_t> subject_of[2];     // by member; kNone: not judged here
+  std::vector<Bound> bound;                     // members in order, then nodes
+  std::vector<std::uint32_t> world_peer_of[2];  // by region of Blocks
+};
+
+Classes classify(const Input& input, const Census& census, const Selectors& selectors, const Rules& rules,
+                 const Blocks& blocks, Ports& ports);
+
+}  // namespace bulkhead::compile

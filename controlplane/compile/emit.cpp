@@ -1,0 +1,242 @@
+#include "controlplane/compile/emit.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "dataplane/image/builder.h"
+
+namespace bulkhead::compile {
+namespace {
+
+abi::Address address_of(const policies::AddressBytes& bytes) {
+  return {bytes};
+}
+
+/// A builder's section, or the end of this compile.
+std::vector<std::byte> unwrap(std::variant<std::vector<std::byte>, image::Refusal> built) {
+  if (auto* refusal = std::get_if<image::Refusal>(&built)) throw Refused{std::move(refusal->reason)};
+  return std::get<std::vector<std::byte>>(std::move(built));
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Policy section
+
+void emit_identities(const Census& census, image::PolicyTables& tables) {
+  tables.identities.emplace_back();
+  for (const IdentityEntry& entry : census.identities) {
+    image::Identity identity{};
+    std::memcpy(identity.id, entry.id.bytes.data(), sizeof identity.id);
+    identity.labels = tables.strings.add(identity::text(*entry.labels));
+    identity.namespace_name = tables.strings.add(census.namespaces[entry.namespace_index].name);
+    tables.identities.push_back(identity);
+  }
+}
+
+void emit_provenance(const Rules& rules, image::PolicyTables& tables) {
+  auto& strings = tables.strings;
+  tables.policies.emplace_back();
+  for (const policies::Policy* policy : rules.policies)
+    tables.policies.push_back({strings.add(policy->kind), strings.add(policy->namespace_name),
+                               strings.add(policy->name), strings.add(policy->origin.file),
+                               policy->origin.line, 0});
+
+  // Words are made once for each peer list and port list, not for each rule that shares them.
+  std::vector<image::StringRef> peers_text[2];
+  for (std::uint32_t direction = 0; direction < 2; ++direction)
+    peers_text[direction].resize(rules.directions[direction].peers.size());
+  std::unordered_map<std::uint32_t, image::StringRef> ports_text;
+  tables.rules.emplace_back();
+  for (const GoverningRule& governing : rules.rules) {
+    const policies::Rule& rule = *governing.rule;
+    image::StringRef& peers = peers_text[governing.direction][governing.peers];
+    if (peers.bytes == 0) peers = strings.add(policies::describe_peers(rule));
+    image::StringRef& ports = ports_text[governing.ports];
+    if (ports.bytes == 0) ports = strings.add(policies::describe_ports(rule));
+    tables.rules.push_back(
+        {governing.policy + 1, governing.direction,
+         rule.action == policies::Action::kAllow ? image::Verdict::kAllow : image::Verdict::kDeny,
+         rule.origin.line, rule.origin.column, strings.add(rule.name), peers, ports, 0});
+  }
+}
+
+void emit_subjects(const Compiled& compiled, std::uint32_t direction, ListTable& isolating,
+                   ListTable& governing, image::PolicyTables& tables) {
+  const GovernedDirection& governed = compiled.rules.directions[direction];
+  std::vector<std::uint32_t> policies, rules;
+  for (const std::uint32_t index : compiled.rule_sets.matrices[direction].subject_of_row) {
+    const Subject& subject = compiled.classes.directions[direction].subjects[index];
+    policies.clear();
+    rules.clear();
+    for (const std::uint32_t number : governed.clause_sets[subject.clauses]) {
+      const GoverningClause& clause = governed.clauses[number];
+      if (clause.clause->isolates) policies.push_back(clause.policy + 1);
+      for (std::uint32_t i = 0; i < clause.rules_count; ++i) rules.push_back(clause.rules_first + i + 1);
+    }
+    sort_unique(policies);
+    const std::uint32_t isolating_list = isolating.intern(policies), rules_list = governing.intern(rules);
+    tables.subjects[direction].push_back(
+        {static_cast<std::uint32_t>(isolating.first_of(isolating_list)),
+         static_cast<std::uint32_t>(policies.size()),
+         static_cast<std::uint32_t>(governing.first_of(rules_list)), static_cast<std::uint32_t>(rules.size()),
+         subject.posture_allows ? image::Verdict::kAllow : image::Verdict::kDeny, 0});
+  }
+}
+
+image::PolicyTables policy_tables(const Compiled& compiled) {
+  image::PolicyTables tables;
+  emit_identities(compiled.census, tables);
+  emit_provenance(compiled.rules, tables);
+  tables.page_of = compiled.ports.page_of;
+  tables.pages = compiled.ports.pages;
+  tables.port_classes = compiled.ports.class_count();
+  tables.rule_sets = static_cast<std::uint32_t>(compiled.rule_sets.decisions.size());
+  tables.verdicts = compiled.rule_sets.decisions.items();
+  ListTable isolating, governing;
+  for (std::uint32_t direction = 0; direction < 2; ++direction) {
+    const Matrix& matrix = compiled.rule_sets.matrices[direction];
+    tables.subject_classes[direction] = matrix.rows;
+    tables.peer_classes[direction] = matrix.columns;
+    tables.matrix[direction] = matrix.cells;
+    emit_subjects(compiled, direction, isolating, governing, tables);
+  }
+  tables.isolating = isolating.items();
+  tables.governing = governing.items();
+  return tables;
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Binding section
+
+class Binder {
+ public:
+  explicit Binder(const Compiled& compiled) : compiled_(compiled) {}
+
+  image::BindingTables run() {
+    tables_.records.emplace_back();
+    tables_.gateway_v4 = compiled_.input.node.gateway_v4;
+    tables_.gateway_v6 = compiled_.input.node.gateway_v6;
+    bind_world();
+    tables_.endpoints.emplace_back();
+    for (const Member& member : compiled_.census.members) add_endpoint(member);
+    add_node();
+    bind_owned();
+    return std::move(tables_);
+  }
+
+ private:
+  void bind_world() {
+    const auto& regions = compiled_.blocks.regions();
+    std::vector<std::uint32_t> records;
+    for (std::uint32_t region = 0; region < regions.size(); ++region)
+      records.push_back(record({0,
+                                {image::kNoSubject, image::kNoSubject},
+                                {column(0, compiled_.classes.world_peer_of[0][region]),
+                                 column(1, compiled_.classes.world_peer_of[1][region])},
+                                0}));
+    tables_.world_record_v4 = records[Blocks::kRootV4];
+    tables_.world_record_v6 = records[Blocks::kRootV6];
+    for (std::uint32_t region = 0; region < regions.size(); ++region)
+      if (regions[region].parent != kNone && records[region] != records[regions[region].parent])
+        tables_.blocks.push_back(
+            {address_of(regions[region].prefix.base), regions[region].prefix.prefix_bits, records[region]});
+  }
+
+  void add_endpoint(const Member& member) {
+    image::Endpoint endpoint{};
+    endpoint.namespace_name = tables_.strings.add(member.endpoint->namespace_name);
+    endpoint.name = tables_.strings.add(member.endpoint->name);
+    endpoint.id = tables_.strings.add(member.endpoint->id);
+    endpoint.identity = member.identity + 1;
+    if (member.port != nullptr && member.port->port != 0) {
+      endpoint.port = member.port->port;
+      endpoint.port_key = member.port->port_key;
+      endpoint.flags = image::kEndpointLocal;
+    }
+    tables_.endpoints.push_back(endpoint);
+  }
+
+  void add_node() {
+    const NodeEntry& own = compiled_.census.nodes[compiled_.census.own_node];
+    if (own.addresses.empty()) return;
+    image::Endpoint endpoint{};
+    endpoint.name = tables_.strings.add("host");
+    endpoint.id = tables_.strings.add(own.name);
+    endpoint.flags = image::kEndpointNode;
+    host_ = static_cast<std::uint32_t>(tables_.endpoints.size());
+    tables_.endpoints.push_back(endpoint);
+  }
+
+  void bind_owned() {
+    for (const Bound& bound : compiled_.classes.bound) {
+      image::Record meaning{0, {image::kNoSubject, image::kNoSubject}, {}, image::kRecordNode};
+      std::uint32_t owner = bound.node == compiled_.census.own_node ? host_ : 0;
+      if (bound.member != kNone) {
+        owner = bound.member + 1;
+        meaning.identity = compiled_.census.members[bound.member].identity + 1;
+        meaning.flags = image::kRecordEndpoint;
+      }
+      for (std::uint32_t direction = 0; direction < 2; ++direction) {
+        meaning.peer[direction] = column(direction, bound.peer[direction]);
+        if (bound.member == kNone) continue;
+        const std::uint32_t subject = compiled_.classes.subject_of[direction][bound.member];
+        if (subject != kNone)
+          meaning.subject[direction] = compiled_.rule_sets.matrices[direction].row_of[subject];
+      }
+      tables_.bound.push_back({address_of(bound.address), record(meaning), owner});
+      if (owner == 0) continue;
+      image::Endpoint& endpoint = tables_.endpoints[owner];
+      if (endpoint.addresses_count++ == 0)
+        endpoint.addresses_first = static_cast<std::uint32_t>(tables_.addresses.size());
+      tables_.addresses.push_back(address_of(bound.address));
+    }
+  }
+
+  std::uint32_t column(std::uint32_t direction, std::uint32_t peer) const {
+    return compiled_.rule_sets.matrices[direction].column_of[peer];
+  }
+
+  std::uint32_t record(const image::Record& meaning) {
+    const std::uint32_t number = known_.intern({meaning.identity, meaning.subject[0], meaning.subject[1],
+                                                meaning.peer[0], meaning.peer[1], meaning.flags}) +
+                                 1;
+    if (number == tables_.records.size()) tables_.records.push_back(meaning);
+    return number;
+  }
+
+  const Compiled& compiled_;
+  image::BindingTables tables_;
+  ListTable known_;
+  std::uint32_t host_ = 0;
+};
+
+Stats stats_of(const Compiled& compiled, const image::BindingTables& binding) {
+  Stats stats;
+  stats.endpoints = compiled.census.members.size();
+  stats.identities = compiled.census.identities.size();
+  stats.records = binding.records.size() - 1;
+  stats.policies = compiled.rules.policies.size();
+  stats.rules = compiled.rules.rules.size();
+  for (std::uint32_t direction = 0; direction < 2; ++direction) {
+    stats.subject_classes[direction] = compiled.rule_sets.matrices[direction].rows;
+    stats.peer_classes[direction] = compiled.rule_sets.matrices[direction].columns;
+  }
+  stats.port_classes = compiled.ports.class_count();
+  stats.rule_sets = compiled.rule_sets.decisions.size();
+  return stats;
+}
+
+}  // namespace
+
+Output emit(const Compiled& compiled) {
+  const image::Limits limits{compiled.input.limits.section_bytes_max};
+  Output output;
+  output.policy = unwrap(image::build_policy(policy_tables(compiled), limits));
+  const image::BindingTables binding = Binder(compiled).run();
+  const auto& header = *reinterpret_cast<const image::PolicyHeader*>(output.policy.data());
+  output.binding = unwrap(image::build_binding(binding, header.digest, limits));
+  output.stats = stats_of(compiled, binding);
+  return output;
+}
+
+}  // namespace bulkhead::compile

@@ -1,0 +1,27 @@
+// From classes and rule sets to the image's tables and bytes.
+#pragma once
+
+#include "controlplane/compile/blocks.h"
+#include "controlplane/compile/census.h"
+#include "controlplane/compile/classes.h"
+#include "controlplane/compile/compile.h"
+#include "controlplane/compile/ports.h"
+#include "controlplane/compile/rules.h"
+#include "controlplane/compile/rulesets.h"
+
+namespace bulkhead::compile {
+
+struct Compiled {
+  const Input& input;
+  const Census& census;
+  const Rules& rules;
+  const Blocks& blocks;
+  const Ports& ports;
+  const Classes& classes;
+  const RuleSets& rule_sets;
+};
+
+/// Throws Refused with the builder's reason.
+Output emit(const Compiled& compiled);
+
+}  // namespace bulkhead::compile

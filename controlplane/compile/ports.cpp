@@ -1,0 +1,137 @@
+#include "controlplane/compile/ports.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "dataplane/image/format.h"
+
+namespace bulkhead::compile {
+
+static_assert(static_cast<int>(policies::Protocol::kOther) == image::kOtherProtocol &&
+                  policies::kProtocolCount == image::kProtocolSlots,
+              "a protocol's number is its slot in the image");
+
+Ports::Ports() {
+  term_lists_.intern({});
+  names_of_.intern({});
+  resolved_.intern({});
+}
+
+std::uint32_t Ports::intern(const policies::Rule& rule) {
+  Use use;
+  use.everything = rule.all_ports;
+  std::vector<std::uint32_t> terms, names;
+  for (const auto& match : rule.ports) {
+    if (!match.name.empty())
+      names.push_back(name(match.name, match.protocol));
+    else if (match.first <= match.last)
+      terms.push_back(term({match.protocol, match.first, match.last}));
+  }
+  sort_unique(terms);
+  sort_unique(names);
+  use.terms = term_lists_.intern(terms);
+  use.names = names_of_.intern(names);
+  const std::uint32_t number = uses_known_.intern({use.everything, use.terms, use.names});
+  if (number == uses_.size()) uses_.push_back(use);
+  return number;
+}
+
+std::uint32_t Ports::term(const Term& wanted) {
+  const auto [known, is_new] = term_numbers_.try_emplace(wanted, static_cast<std::uint32_t>(terms_.size()));
+  if (is_new) terms_.push_back(wanted);
+  return known->second;
+}
+
+std::uint32_t Ports::name(std::string_view text, policies::Protocol protocol) {
+  const auto [known, is_new] =
+      name_numbers_.try_emplace({text, protocol}, static_cast<std::uint32_t>(names_.size()));
+  if (is_new) names_.push_back(known->first);
+  return known->second;
+}
+
+std::uint32_t Ports::resolve(const policies::Endpoint& endpoint, std::span<const std::uint32_t> names) {
+  std::vector<std::uint32_t> pairs;
+  for (const std::uint32_t wanted : names) {
+    std::vector<std::uint32_t> found;
+    for (const auto& port : endpoint.ports)
+      if (port.name == names_[wanted].first && port.protocol == names_[wanted].second)
+        found.push_back(term({port.protocol, port.port, port.port}));
+    sort_unique(found);
+    for (const std::uint32_t number : found) pairs.insert(pairs.end(), {wanted, number});
+  }
+  return resolved_.intern(pairs);
+}
+
+void Ports::settle() {
+  class_terms_.intern({});
+  term_classes_.resize(terms_.size());
+  for (int protocol = 0; protocol < policies::kProtocolCount; ++protocol)
+    settle_protocol(static_cast<policies::Protocol>(protocol));
+  for (std::uint32_t index = 0; index < class_count(); ++index)
+    for (const std::uint32_t number : class_terms_[index]) term_classes_[number].push_back(index);
+}
+
+void Ports::settle_protocol(policies::Protocol protocol) {
+  struct Edge {
+    std::uint32_t port, term;
+    bool opens;
+  };
+  std::vector<Edge> edges;
+  for (std::uint32_t number = 0; number < terms_.size(); ++number) {
+    if (terms_[number].protocol != protocol) continue;
+    edges.push_back({terms_[number].first, number, true});
+    edges.push_back({terms_[number].last + 1u, number, false});
+  }
+  std::sort(edges.begin(), edges.end(),
+            [](const Edge& a, const Edge& b) { return std::tie(a.port, a.term) < std::tie(b.port, b.term); });
+
+  std::vector<std::uint16_t> class_at(65536);
+  std::vector<std::uint32_t> open;  // ascending
+  std::uint32_t from = 0, current = 0;
+  for (std::size_t i = 0; i <= edges.size();) {
+    const std::uint32_t until = i == edges.size() ? 65536 : edges[i].port;
+    std::fill(class_at.begin() + from, class_at.begin() + until, static_cast<std::uint16_t>(current));
+    from = until;
+    if (i == edges.size()) break;
+    for (; i < edges.size() && edges[i].port == until; ++i) {
+      const auto place = std::lower_bound(open.begin(), open.end(), edges[i].term);
+      if (edges[i].opens)
+        open.insert(place, edges[i].term);
+      else
+        open.erase(place);
+    }
+    if (from == 65536) break;
+    current = class_terms_.intern(open);
+    if (current > 0xffff) throw Refused{"the policies tell more than 65,536 classes of ports apart"};
+  }
+
+  std::map<std::vector<std::uint16_t>, std::uint16_t> known;
+  for (std::size_t page = 0; page * image::kPageEntries < pages.size(); ++page) {
+    const auto first = pages.begin() + static_cast<std::ptrdiff_t>(page * image::kPageEntries);
+    known.emplace(std::vector<std::uint16_t>(first, first + image::kPageEntries),
+                  static_cast<std::uint16_t>(page));
+  }
+  for (std::size_t page = 0; page < 256; ++page) {
+    const auto first = class_at.begin() + static_cast<std::ptrdiff_t>(page * image::kPageEntries);
+    std::vector<std::uint16_t> content(first, first + image::kPageEntries);
+    const auto [place, is_new] =
+        known.try_emplace(content, static_cast<std::uint16_t>(pages.size() / image::kPageEntries));
+    if (is_new) pages.insert(pages.end(), content.begin(), content.end());
+    page_of.push_back(place->second);
+  }
+}
+
+void Ports::classes(std::uint32_t ports, std::uint32_t resolved, std::vector<std::uint32_t>& out) const {
+  const auto add = [&](std::uint32_t number) {
+    out.insert(out.end(), term_classes_[number].begin(), term_classes_[number].end());
+  };
+  for (const std::uint32_t number : term_lists_[uses_[ports].terms]) add(number);
+  const auto wanted = names_of_[uses_[ports].names];
+  if (wanted.empty()) return;
+  const auto pairs = resolved_[resolved];
+  for (std::size_t i = 0; i < pairs.size(); i += 2)
+    if (std::binary_search(wanted.begin(), wanted.end(), pairs[i])) add(pairs[i + 1]);
+}
+
+}  // namespace bulkhead::compile

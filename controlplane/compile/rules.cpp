@@ -1,0 +1,110 @@
+#include "controlplane/compile/rules.h"
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+namespace bulkhead::compile {
+namespace {
+
+std::vector<const policies::Policy*> in_order(const policies::PolicySet& set) {
+  std::vector<const policies::Policy*> order;
+  order.reserve(set.policies.size());
+  for (const auto& policy : set.policies) order.push_back(&policy);
+  std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
+    return std::tie(a->kind, a->namespace_name, a->name) < std::tie(b->kind, b->namespace_name, b->name);
+  });
+  return order;
+}
+
+class Governor {
+ public:
+  Governor(const Census& census, Selectors& selectors, Ports& ports)
+      : census_(census), selectors_(selectors), ports_(ports) {
+    for (auto& clauses : clauses_of_) clauses.resize(census.identities.size());
+  }
+
+  Rules run(const Input& input) {
+    for (const auto* policy : in_order(input.policies))
+      for (const auto& clause : policy->clauses) add(*policy, clause);
+    for (std::uint32_t direction = 0; direction < 2; ++direction) {
+      auto& governed = rules_.directions[direction];
+      governed.clause_sets.intern({});
+      for (const auto& clauses : clauses_of_[direction])
+        governed.clause_set_of.push_back(governed.clause_sets.intern(clauses));
+    }
+    return std::move(rules_);
+  }
+
+ private:
+  void add(const policies::Policy& policy, const policies::Clause& clause) {
+    const auto direction = static_cast<std::uint32_t>(clause.direction);
+    auto& governed = rules_.directions[direction];
+    const auto number = static_cast<std::uint32_t>(governed.clauses.size());
+    bool governs = false;
+    for (const std::uint32_t identity : selectors_.identities(selectors_.intern(clause.subject))) {
+      if (!census_.identities[identity].subject) continue;
+      governs = true;
+      clauses_of_[direction][identity].push_back(number);
+    }
+    if (!governs) return;
+    if (rules_.policies.empty() || rules_.policies.back() != &policy) rules_.policies.push_back(&policy);
+    const auto policy_number = static_cast<std::uint32_t>(rules_.policies.size() - 1);
+    governed.clauses.push_back({&clause, policy_number, static_cast<std::uint32_t>(rules_.rules.size()),
+                                static_cast<std::uint32_t>(clause.rules.size())});
+    for (const auto& rule : clause.rules)
+      rules_.rules.push_back(
+          {&rule, policy_number, direction, peers_of(direction, rule), ports_.intern(rule)});
+  }
+
+  std::uint32_t peers_of(std::uint32_t direction, const policies::Rule& rule) {
+    PeerList list;
+    for (const auto& peer : rule.peers) {
+      if (std::holds_alternative<policies::Everyone>(peer)) list.everyone = true;
+      if (std::holds_alternative<policies::World>(peer)) list.world = true;
+      if (std::holds_alternative<policies::LocalNode>(peer)) list.local_node = true;
+      if (const auto* selector = std::get_if<policies::EndpointSelector>(&peer))
+        list.selectors.push_back(selectors_.intern(*selector));
+      if (const auto* block = std::get_if<policies::IpBlock>(&peer))
+        list.blocks.push_back(block_number(direction, *block));
+    }
+    sort_unique(list.selectors);
+    sort_unique(list.blocks);
+    std::vector<std::uint32_t> key = {list.everyone, list.world, list.local_node,
+                                      static_cast<std::uint32_t>(list.selectors.size())};
+    key.insert(key.end(), list.selectors.begin(), list.selectors.end());
+    key.insert(key.end(), list.blocks.begin(), list.blocks.end());
+    const std::uint32_t number = peer_lists_[direction].intern(key);
+    auto& peers = rules_.directions[direction].peers;
+    if (number == peers.size()) peers.push_back(std::move(list));
+    return number;
+  }
+
+  std::uint32_t block_number(std::uint32_t direction, const policies::IpBlock& block) {
+    auto& blocks = rules_.directions[direction].blocks;
+    const auto [known, is_new] =
+        blocks_[direction].try_emplace(&block, static_cast<std::uint32_t>(blocks.size()));
+    if (is_new) blocks.push_back(&block);
+    return known->second;
+  }
+
+  struct Less {
+    bool operator()(const policies::IpBlock* a, const policies::IpBlock* b) const { return *a < *b; }
+  };
+
+  const Census& census_;
+  Selectors& selectors_;
+  Ports& ports_;
+  Rules rules_;
+  std::vector<std::vector<std::uint32_t>> clauses_of_[2];  // by identity
+  ListTable peer_lists_[2];
+  std::map<const policies::IpBlock*, std::uint32_t, Less> blocks_[2];
+};
+
+}  // namespace
+
+Rules govern(const Input& input, const Census& census, Selectors& selectors, Ports& ports) {
+  return Governor(census, selectors, ports).run(input);
+}
+
+}  // namespace bulkhead::compile

@@ -1,0 +1,55 @@
+// The clauses and rules that govern somebody here, in the order that decides which of two equal rules is
+// named: policy kind, namespace, name; then clause and rule as written.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "controlplane/compile/census.h"
+#include "controlplane/compile/compile.h"
+#include "controlplane/compile/intern.h"
+#include "controlplane/compile/ports.h"
+#include "controlplane/compile/selectors.h"
+#include "policies/model/policy.h"
+
+namespace bulkhead::compile {
+
+/// Whom a rule's peers are, as numbers. Rules with equal peers share one.
+struct PeerList {
+  bool everyone = false, world = false, local_node = false;
+  std::vector<std::uint32_t> selectors, blocks;  // Selectors' and GovernedDirection's numbers, ascending
+};
+
+struct GoverningRule {
+  const policies::Rule* rule = nullptr;
+  std::uint32_t policy = 0;  // into Rules::policies
+  std::uint32_t direction = 0;
+  std::uint32_t peers = 0;  // into GovernedDirection::peers
+  std::uint32_t ports = 0;  // Ports' number of its port terms
+};
+
+struct GoverningClause {
+  const policies::Clause* clause = nullptr;
+  std::uint32_t policy = 0;
+  std::uint32_t rules_first = 0, rules_count = 0;  // into Rules::rules
+};
+
+/// [0] ingress, [1] egress.
+struct GovernedDirection {
+  std::vector<GoverningClause> clauses;
+  std::vector<PeerList> peers;
+  std::vector<const policies::IpBlock*> blocks;  // distinct
+  ListTable clause_sets;                         // 0 is the empty set
+  std::vector<std::uint32_t> clause_set_of;      // by identity; 0 for those without a subject here
+};
+
+struct Rules {
+  std::vector<const policies::Policy*> policies;
+  std::vector<GoverningRule> rules;
+  GovernedDirection directions[2];
+};
+
+Rules govern(const Input& input, const Census& census, Selectors& selectors, Ports& ports);
+
+}  // namespace bulkhead::compile

@@ -1,0 +1,236 @@
+#include "controlplane/compile/rulesets.h"
+
+#include <algorithm>
+
+#include "controlplane/compile/merge.h"
+#include "dataplane/image/format.h"
+
+namespace bulkhead::compile {
+namespace {
+
+/// The rules of one subject that share a peer list, in order.
+struct ListRules {
+  std::uint32_t list = 0;
+  std::vector<std::uint32_t> rules;  // into Rules::rules
+};
+
+class RowBuilder {
+ public:
+  RowBuilder(std::uint32_t direction, const Rules& rules, const Ports& ports, const ClassesDirection& classes,
+             ListTable& decisions, const Limits& limits)
+      : direction_(direction),
+        rules_(rules),
+        governed_(rules.directions[direction]),
+        ports_(ports),
+        classes_(classes),
+        decisions_(decisions),
+        limits_(limits),
+        state_of_(classes.peers.size()) {
+    for (std::uint32_t peer = 0; peer < classes.peers.size(); ++peer) {
+      if (classes.peers[peer].resolved != 0) named_peers_.push_back(peer);
+      if (classes.peers[peer].kind == PeerKind::kNode) node_peers_.push_back(peer);
+    }
+  }
+
+  void build(const Subject& subject, std::span<std::uint32_t> row) {
+    collect_rules(subject);
+    split_peers(subject);
+    rule_set_of_.assign(states_.size(), kNone);
+    for (std::size_t peer = 0; peer < row.size(); ++peer) {
+      std::uint32_t& rule_set = rule_set_of_[state_of_[peer]];
+      if (rule_set == kNone) rule_set = rule_set_for(subject, state_of_[peer]);
+      row[peer] = rule_set;
+    }
+  }
+
+ private:
+  /// Peers that no rule of the subject looked at so far tells apart.
+  struct State {
+    std::uint32_t parent = kNone;
+    std::uint32_t group = kNone;  // into groups_: matched beside what the parent matched
+    std::uint32_t resolved = 0;
+    bool own_node = false;
+  };
+
+  void collect_rules(const Subject& subject) {
+    for (const ListRules& group : groups_) group_of_[group.list] = kNone;
+    groups_.clear();
+    for_everyone_.clear();
+    names_used_ = false;
+    group_of_.resize(governed_.peers.size(), kNone);
+    for (const std::uint32_t number : governed_.clause_sets[subject.clauses]) {
+      const GoverningClause& clause = governed_.clauses[number];
+      for (std::uint32_t rule = clause.rules_first; rule < clause.rules_first + clause.rules_count; ++rule) {
+        names_used_ |= !ports_.names(rules_.rules[rule].ports).empty();
+        const std::uint32_t list = rules_.rules[rule].peers;
+        if (governed_.peers[list].everyone) {
+          for_everyone_.push_back(rule);
+          continue;
+        }
+        if (group_of_[list] == kNone) {
+          group_of_[list] = static_cast<std::uint32_t>(groups_.size());
+          groups_.push_back({list, {}});
+        }
+        groups_[group_of_[list]].rules.push_back(rule);
+      }
+    }
+  }
+
+  void split_peers(const Subject& subject) {
+    std::fill(state_of_.begin(), state_of_.end(), 0);
+    states_.assign(1, State{});
+    for (std::uint32_t group = 0; group < groups_.size(); ++group) {
+      const std::uint32_t list = groups_[group].list;
+      begin_split();
+      for (const std::uint32_t peer : classes_.matched[list])
+        split(peer, [&](State& state) { state.group = group; });
+      if (!governed_.peers[list].local_node) continue;
+      // A node's address may be in the list already, by a block.
+      const auto& matched = classes_.matched[list];
+      for (const std::uint32_t peer : node_peers_)
+        if (is_own_node(subject, peer) && !std::binary_search(matched.begin(), matched.end(), peer))
+          split(peer, [&](State& state) { state.group = group; });
+    }
+    if (subject.reaches_own_node) {
+      begin_split();
+      for (const std::uint32_t peer : node_peers_)
+        if (is_own_node(subject, peer)) split(peer, [](State& state) { state.own_node = true; });
+    }
+    if (direction_ == 0 || !names_used_) return;
+    for (const std::uint32_t peer : named_peers_) split_by_names(peer);
+  }
+
+  bool is_own_node(const Subject& subject, std::uint32_t peer) const {
+    return subject.node != kNone && classes_.peers[peer].node == subject.node;
+  }
+
+  void begin_split() { child_of_.assign(states_.size(), kNone); }
+
+  /// Moves the peer to the child of its state; within one split all peers of a state move to the same child.
+  template <typename Change>
+  void split(std::uint32_t peer, Change change) {
+    const std::uint32_t parent = state_of_[peer];
+    if (child_of_[parent] == kNone) {
+      child_of_[parent] = static_cast<std::uint32_t>(states_.size());
+      State child{parent, kNone, 0, states_[parent].own_node};
+      change(child);
+      states_.push_back(child);
+    }
+    state_of_[peer] = child_of_[parent];
+  }
+
+  /// A peer with names leaves its state for one that it shares with those on which the names mean the same.
+  void split_by_names(std::uint32_t peer) {
+    const std::uint32_t parent = state_of_[peer], resolved = classes_.peers[peer].resolved;
+    auto& child = named_states_[std::uint64_t{parent} << 32 | resolved];
+    if (child.row != row_number_) {
+      child = {row_number_, static_cast<std::uint32_t>(states_.size())};
+      states_.push_back({parent, kNone, resolved, states_[parent].own_node});
+    }
+    state_of_[peer] = child.state;
+  }
+
+  std::uint32_t rule_set_for(const Subject& subject, std::uint32_t state) {
+    matching_ = for_everyone_;
+    const std::uint32_t resolved = direction_ == 0 ? subject.resolved : states_[state].resolved;
+    const bool own_node = states_[state].own_node;
+    for (; state != kNone; state = states_[state].parent)
+      if (const std::uint32_t group = states_[state].group; group != kNone)
+        matching_.insert(matching_.end(), groups_[group].rules.begin(), groups_[group].rules.end());
+    std::sort(matching_.begin(), matching_.end());
+
+    const bool allowed = own_node || (!subject.isolated && subject.posture_allows);
+    const image::Decision otherwise = allowed ? image::kAllowBit : 0;
+    key_.assign(1, otherwise);
+    for (const std::uint32_t rule : matching_) {
+      key_.push_back(rule);
+      key_.push_back(ports_.names(rules_.rules[rule].ports).empty() ? 0 : resolved);
+    }
+    const std::uint32_t number = known_.intern(key_);
+    if (number == rule_set_numbers_.size()) rule_set_numbers_.push_back(decide(otherwise, resolved));
+    return rule_set_numbers_[number];
+  }
+
+  /// Written from the weakest to the strongest: what stays is deny before allow, and the first among equals.
+  std::uint32_t decide(image::Decision otherwise, std::uint32_t resolved) {
+    answer_.assign(ports_.class_count(), otherwise);
+    for (const auto action : {policies::Action::kAllow, policies::Action::kDeny}) {
+      for (auto rule = matching_.rbegin(); rule != matching_.rend(); ++rule) {
+        const GoverningRule& governing = rules_.rules[*rule];
+        if (governing.rule->action != action) continue;
+        const image::Decision decision =
+            (*rule + 1) | (action == policies::Action::kAllow ? image::kAllowBit : 0);
+        if (ports_.everything(governing.ports)) {
+          std::fill(answer_.begin(), answer_.end(), decision);
+          continue;
+        }
+        covered_.clear();
+        ports_.classes(governing.ports, resolved, covered_);
+        for (const std::uint32_t port_class : covered_) answer_[port_class] = decision;
+      }
+    }
+    const std::uint32_t number = decisions_.intern(answer_);
+    if (decisions_.items().size() * sizeof(image::Decision) > limits_.section_bytes_max)
+      throw Refused{"the answers of " + std::to_string(decisions_.size()) + " rule sets over " +
+                    std::to_string(answer_.size()) + " port classes need more than the " +
+                    std::to_string(limits_.section_bytes_max) + " bytes a section may have"};
+    return number;
+  }
+
+ public:
+  /// Names' states of an earlier row are void in the next.
+  void next_row() { ++row_number_; }
+
+ private:
+  struct NamedState {
+    std::uint32_t row = 0, state = 0;
+  };
+
+  const std::uint32_t direction_;
+  const Rules& rules_;
+  const GovernedDirection& governed_;
+  const Ports& ports_;
+  const ClassesDirection& classes_;
+  ListTable& decisions_;
+  const Limits& limits_;
+  std::vector<std::uint32_t> state_of_;  // by peer
+  std::vector<std::uint32_t> named_peers_, node_peers_;
+
+  std::vector<ListRules> groups_;
+  std::vector<std::uint32_t> group_of_;  // by peer list
+  std::vector<std::uint32_t> for_everyone_;
+  bool names_used_ = false;
+  std::vector<State> states_;
+  std::vector<std::uint32_t> child_of_, rule_set_of_;
+  std::unordered_map<std::uint64_t, NamedState> named_states_;
+  std::uint32_t row_number_ = 1;
+
+  ListTable known_;  // rules and what their names mean -> rule_set_numbers_
+  std::vector<std::uint32_t> rule_set_numbers_, matching_, key_, answer_, covered_;
+};
+
+}  // namespace
+
+RuleSets build_rule_sets(const Rules& rules, const Ports& ports, const Classes& classes,
+                         const Limits& limits) {
+  RuleSets result;
+  for (std::uint32_t direction = 0; direction < 2; ++direction) {
+    const auto& side = classes.directions[direction];
+    const std::uint64_t cells = std::uint64_t{side.subjects.size()} * side.peers.size();
+    if (cells * sizeof(std::uint32_t) > limits.work_bytes_max)
+      throw Refused{std::to_string(side.subjects.size()) + " subject classes and " +
+                    std::to_string(side.peers.size()) + " peer classes make a matrix larger than " +
+                    std::to_string(limits.work_bytes_max) + " bytes"};
+    std::vector<std::uint32_t> full(cells);
+    RowBuilder builder(direction, rules, ports, side, result.decisions, limits);
+    for (std::size_t subject = 0; subject < side.subjects.size(); ++subject) {
+      builder.next_row();
+      builder.build(side.subjects[subject],
+                    std::span(full).subspan(subject * side.peers.size(), side.peers.size()));
+    }
+    result.matrices[direction] = merge(side, full);
+  }
+  return result;
+}
+
+}  // namespace bulkhead::compile

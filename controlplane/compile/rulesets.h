@@ -1,0 +1,40 @@
+// Rows: for each subject class, which rule set answers each peer class.
+//
+// A row starts with all peers alike and splits them by each distinct peer list of the rules that govern the
+// subject (partition refinement), so its cost follows what those lists match, not rules times peers. Peers
+// left together see the same rules; their answer over all port classes is a *rule set*, stored once however
+// often it comes about. At last, rows that are equal (and have the same story to tell) and columns that are
+// equal are merged.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "controlplane/compile/classes.h"
+#include "controlplane/compile/intern.h"
+#include "controlplane/compile/ports.h"
+#include "controlplane/compile/rules.h"
+
+namespace bulkhead::compile {
+
+/// One direction's matrix after merging.
+struct Matrix {
+  std::uint32_t rows = 0, columns = 0;
+  std::vector<std::uint32_t> cells;           // [row][column] -> rule set
+  std::vector<std::uint32_t> row_of;          // by subject class of classes.h
+  std::vector<std::uint32_t> column_of;       // by peer class of classes.h
+  std::vector<std::uint32_t> subject_of_row;  // one subject class for each row
+};
+
+struct RuleSets {
+  ListTable
+      decisions;  // each as long as there are port classes; a Decision of the image, whose rule index is
+                  // the rule's place in Rules::rules plus one
+  Matrix matrices[2];
+};
+
+/// Ports are settled. Throws Refused where a table would outgrow its bound.
+RuleSets build_rule_sets(const Rules& rules, const Ports& ports, const Classes& classes,
+                         const Limits& limits);
+
+}  // namespace bulkhead::compile

@@ -1,0 +1,137 @@
+#include "controlplane/compile/selectors.h"
+
+#include <bit>
+
+namespace bulkhead::compile {
+namespace {
+
+/// Up to here, trying each identity is cheaper than looking at whole bitsets.
+constexpr std::uint32_t kNarrow = 64;
+
+std::uint64_t hash_of(const policies::Requirement& requirement) {
+  std::uint64_t hash = mix(static_cast<std::uint64_t>(requirement.op), requirement.key);
+  for (const auto& value : requirement.values) hash = mix(hash, value);
+  return hash;
+}
+
+std::uint64_t hash_of(const policies::Selector& selector) {
+  std::uint64_t hash = selector.requirements.size();
+  for (const auto& requirement : selector.requirements) hash = mix(hash, hash_of(requirement));
+  return hash;
+}
+
+}  // namespace
+
+std::size_t Selectors::Hash::operator()(const policies::EndpointSelector* selector) const {
+  std::uint64_t hash = hash_of(selector->endpoints);
+  if (selector->namespace_name) return mix(hash, *selector->namespace_name);
+  return mix(hash, hash_of(selector->namespaces));
+}
+
+std::size_t Selectors::Hash::operator()(const policies::Selector* selector) const {
+  return hash_of(*selector);
+}
+
+std::size_t Selectors::Hash::operator()(const policies::Requirement* requirement) const {
+  return hash_of(*requirement);
+}
+
+Selectors::Selectors(const Census& census, const Limits& limits) : census_(census), limits_(limits) {}
+
+std::uint32_t Selectors::intern(const policies::EndpointSelector& selector) {
+  const auto [known, is_new] = selectors_.try_emplace(&selector, static_cast<std::uint32_t>(matches_.size()));
+  if (is_new) matches_.push_back(match(selector));
+  return known->second;
+}
+
+std::vector<Selectors::Range> Selectors::ranges_of(const policies::EndpointSelector& selector) {
+  if (selector.namespace_name) {
+    const NamespaceEntry* found = census_.find_namespace(*selector.namespace_name);
+    if (found == nullptr || found->identities_count == 0) return {};
+    return {{found->identities_first, found->identities_first + found->identities_count}};
+  }
+  if (selector.namespaces.requirements.empty())
+    return {{0, static_cast<std::uint32_t>(census_.identities.size())}};
+  const auto [known, is_new] = namespace_selectors_.try_emplace(
+      &selector.namespaces, static_cast<std::uint32_t>(namespace_ranges_.size()));
+  if (is_new) {
+    auto& ranges = namespace_ranges_.emplace_back();
+    for (const auto& entry : census_.namespaces) {
+      if (entry.identities_count == 0 || !selector.namespaces.matches(*entry.labels)) continue;
+      const std::uint32_t end = entry.identities_first + entry.identities_count;
+      if (!ranges.empty() && ranges.back().end == entry.identities_first)
+        ranges.back().end = end;
+      else
+        ranges.push_back({entry.identities_first, end});
+    }
+  }
+  return namespace_ranges_[known->second];
+}
+
+std::vector<std::uint32_t> Selectors::match(const policies::EndpointSelector& selector) {
+  const std::vector<Range> ranges = ranges_of(selector);
+  std::uint32_t width = 0;
+  for (const auto& range : ranges) width += range.end - range.first;
+  std::vector<std::uint32_t> result;
+  const auto& requirements = selector.endpoints.requirements;
+  if (width <= kNarrow || requirements.empty()) {
+    for (const auto& range : ranges)
+      for (std::uint32_t identity = range.first; identity < range.end; ++identity)
+        if (selector.endpoints.matches(*census_.identities[identity].labels)) result.push_back(identity);
+    return result;
+  }
+
+  std::vector<const Bits*> wanted;
+  for (const auto& requirement : requirements) bits_of(requirement);  // all first: a new one moves the others
+  for (const auto& requirement : requirements) wanted.push_back(&bits_of(requirement));
+  for (const auto& range : ranges) {
+    for (std::uint32_t word = range.first / 64; word * 64 < range.end; ++word) {
+      std::uint64_t bits = ~std::uint64_t{0};
+      if (word == range.first / 64) bits &= ~std::uint64_t{0} << (range.first % 64);
+      if (range.end - word * 64 < 64) bits &= (std::uint64_t{1} << (range.end % 64)) - 1;
+      for (const Bits* set : wanted) bits &= (*set)[word];
+      for (; bits != 0; bits &= bits - 1)
+        result.push_back(word * 64 + static_cast<std::uint32_t>(std::countr_zero(bits)));
+    }
+  }
+  return result;
+}
+
+const Selectors::Bits& Selectors::bits_of(const policies::Requirement& requirement) {
+  const auto [known, is_new] =
+      requirements_.try_emplace(&requirement, static_cast<std::uint32_t>(requirement_bits_.size()));
+  if (!is_new) return requirement_bits_[known->second];
+  build_index();
+  Bits bits((census_.identities.size() + 63) / 64);
+  bits_bytes_ += bits.size() * sizeof(bits[0]);
+  if (bits_bytes_ > limits_.work_bytes_max)
+    throw Refused{"the index of label requirements needs more than " +
+                  std::to_string(limits_.work_bytes_max) + " bytes"};
+  const auto mark = [&](const std::vector<std::uint32_t>& identities) {
+    for (const std::uint32_t identity : identities)
+      bits[identity / 64] |= std::uint64_t{1} << (identity % 64);
+  };
+  const bool by_value =
+      requirement.op == policies::Operator::kIn || requirement.op == policies::Operator::kNotIn;
+  if (const auto key = index_.find(requirement.key); key != index_.end()) {
+    if (by_value) {
+      for (const auto& value : requirement.values)
+        if (const auto found = key->second.find(value); found != key->second.end()) mark(found->second);
+    } else {
+      for (const auto& [value, identities] : key->second) mark(identities);
+    }
+  }
+  if (requirement.op == policies::Operator::kNotIn || requirement.op == policies::Operator::kDoesNotExist)
+    for (auto& word : bits) word = ~word;
+  return requirement_bits_.emplace_back(std::move(bits));
+}
+
+void Selectors::build_index() {
+  if (indexed_) return;
+  indexed_ = true;
+  for (std::uint32_t identity = 0; identity < census_.identities.size(); ++identity)
+    for (const auto& [key, value] : *census_.identities[identity].labels)
+      index_[key][value].push_back(identity);
+}
+
+}  // namespace bulkhead::compile
