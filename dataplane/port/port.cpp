@@ -75,7 +75,13 @@ std::variant<std::unique_ptr<Port>, std::string> Port::open(const abi::Attach& r
       reason = "unknown kind of port";
       break;
   }
-  if (reason.empty()) return port;
+  if (reason.empty()) {
+    // An uplink's peer is its next hop, which has to be asked for; everything else is known from the start.
+    for (const bool v4 : {true, false})
+      if (port->request_.next_hop[v4 ? 0 : 1] == abi::Address{} && port->mac() != abi::Mac{})
+        port->learn_peer(v4, port->mac());
+    return port;
+  }
   const char* device = request.kind == abi::PortKind::kEthdev ? request.device : request.interface_name;
   return "port " + std::to_string(request.port) + " (" + device + "): " + reason;
 }

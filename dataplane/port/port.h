@@ -19,6 +19,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <variant>
@@ -77,19 +78,30 @@ class Port {
   std::uint32_t number() const { return request_.port; }
   abi::PortKind kind() const { return request_.kind; }
   abi::PortRole role() const { return request_.role; }
-  const abi::Mac& mac() const {
-    return request_.mac;
-  }  // the far end's: endpoint or host; uplink: set by next-hop resolution
-  const abi::Mac& own_mac() const { return own_mac_; }  // the data plane's on this port
+  /// The endpoint's MAC, or the host tap's.
+  const abi::Mac& mac() const { return request_.mac; }
+  /// Whom packets are sent to: the endpoint, the host, or the uplink's next hop of that family once it has answered. 0: unknown,
+  /// else the MAC in the low 48 bits as it lies in memory, and bit 63. Any thread.
+  std::uint64_t peer(bool v4) const { return peer_[v4 ? 0 : 1].load(std::memory_order_relaxed); }
+  void learn_peer(bool v4, const abi::Mac& mac) {
+    peer_[v4 ? 0 : 1].store(pack(mac), std::memory_order_relaxed);
+  }
+  static std::uint64_t pack(const abi::Mac& mac) {
+    std::uint64_t packed = 0;
+    std::memcpy(&packed, mac.bytes.data(), 6);
+    return packed | std::uint64_t{1} << 63;
+  }
+  /// The data plane's own on this port.
+  const abi::Mac& own_mac() const { return own_mac_; }
   std::uint32_t mtu() const { return mtu_; }
   bool offload() const { return offload_; }
   std::uint16_t vlan() const { return request_.vlan; }
   int fd() const { return fd_; }                    // -1: poll
   std::uint32_t queues() const { return queues_; }  // worker w receives from queue w if there are several
-  /// Tells the control thread that the device is gone; any thread.
+
+  /// Tells the control thread that the device may be gone; any thread. It asks exists() and acts.
   void report(Trouble trouble) { trouble_.store(trouble, std::memory_order_relaxed); }
   Trouble trouble() const { return trouble_.load(std::memory_order_relaxed); }
-  /// True if the device still exists; asks the kernel. Control thread.
   bool exists() const;
   /// Deletes a tap when the port closes; otherwise it stays in its namespace for the next attach.
   void remove_device_on_close() { remove_device_ = true; }
@@ -108,7 +120,7 @@ class Port {
   void note_error(int error);
 
   abi::Attach request_;
-  abi::Mac own_mac_{};
+  abi::Mac own_mac_;
   std::uint32_t mtu_ = 0;
   std::uint32_t queues_ = 1;
   std::uint32_t send_queues_ = 1;
@@ -120,6 +132,7 @@ class Port {
   bool send_shared_ = false;  // fewer send queues than workers: one queue behind send_lock_
   bool remove_device_ = false;
   std::unique_ptr<class Fence> fence_;
+  std::atomic<std::uint64_t> peer_[2] = {};
   std::atomic<Trouble> trouble_{Trouble::kNone};
   std::atomic_flag send_lock_ = ATOMIC_FLAG_INIT;
 };

@@ -1,0 +1,351 @@
+#include "dataplane/control/node.h"
+
+#include <fcntl.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+namespace bulkhead::control {
+namespace {
+
+template <typename T>
+T taken(std::variant<T, std::string> made) {
+  if (const auto* reason = std::get_if<std::string>(&made)) throw std::runtime_error(*reason);
+  return std::move(std::get<T>(made));
+}
+
+flow::Memory flow_memory(const Options& options) {
+  flow::MemoryOptions wanted;
+  wanted.run_directory = options.run_dir;
+  wanted.hugepage_directory = find_huge_dir(options);
+  wanted.flows_max = options.flows_max;
+  auto opened = flow::open_memory(wanted);
+  if (const auto* error = std::get_if<flow::MemoryError>(&opened)) throw std::runtime_error(error->reason);
+  return std::move(std::get<flow::Memory>(opened));
+}
+
+bool terminated(const char* text, std::size_t bytes) {
+  return std::memchr(text, '\0', bytes) != nullptr;
+}
+
+const char* device_of(const abi::Attach& request) {
+  return request.kind == abi::PortKind::kEthdev ? request.device : request.interface_name;
+}
+
+}  // namespace
+
+Node::Node(const Options& options, const Eal& eal)
+    : options_(options),
+      eal_(eal),
+      state_(options.run_dir),
+      trouble_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      telemetry_(taken(telemetry::Region::create(options.workers))),
+      flow_memory_(flow_memory(options)),
+      flows_(flow_memory_.bytes(), flow::table_options(options.flows_max, options.workers), take_up_),
+      publisher_(options.workers) {
+  if (!flow_memory_.notice().empty()) spdlog::warn("flow table: {}", flow_memory_.notice());
+  if (take_up_.adopted)
+    spdlog::info("flow table {}: {} flows taken up again", flow_memory_.path(), take_up_.restored);
+  else
+    spdlog::info("flow table {}: new, for {} flows", flow_memory_.path(), flows_.flows_max());
+  const worker::Environment environment{publisher_,        ports_,        flows_, telemetry_, eal_.pools,
+                                        options_.timeouts, trouble_.get()};
+  for (std::uint32_t index = 0; index < options_.workers; ++index)
+    workers_.push_back(std::make_unique<worker::Worker>(environment, index));
+  restore();
+}
+
+Node::~Node() {
+  for (auto& worker : workers_) worker->stop();
+  rte_eal_mp_wait_lcore();
+}
+
+void Node::start() {
+  std::uint32_t index = 0;
+  unsigned lcore;
+  RTE_LCORE_FOREACH_WORKER(lcore) {
+    rte_eal_remote_launch(
+        [](void* worker) {
+          static_cast<worker::Worker*>(worker)->run();
+          return 0;
+        },
+        workers_[index++].get(), lcore);
+  }
+}
+
+/// What the process before this one had. A port that cannot be opened again is left to the control plane.
+void Node::restore() {
+  std::string reason;
+  if (auto enforced = state_.load_image(reason)) {
+    spdlog::info("image of generation {} taken up again, digest {}", enforced->generation,
+                 image::hex(enforced->digest));
+    publisher_.publish(std::move(enforced));
+  } else if (!reason.empty()) {
+    spdlog::error("last image not taken up: {}; nothing is forwarded until the next one", reason);
+  }
+  for (const SavedPort& saved : state_.load_ports()) {
+    const Fd netns(
+        saved.request.netns_path[0] == '\0' ? -1 : open(saved.request.netns_path, O_RDONLY | O_CLOEXEC));
+    std::string failed;
+    if (netns_id(netns.get()) != saved.netns)
+      failed = std::string("namespace ") + saved.request.netns_path + " is gone or another one";
+    else
+      failed = open_port(saved.request, netns.get(), saved.netns);
+    if (!failed.empty())
+      spdlog::warn("port {} ({}) not taken up again: {}", saved.request.port, device_of(saved.request),
+                   failed);
+  }
+  save_ports();
+}
+
+Reply Node::handle(Request& request) {
+  switch (request.type) {
+    case abi::MessageType::kHello:
+      return hello();
+    case abi::MessageType::kSwap:
+      return swap(request);
+    case abi::MessageType::kAttach:
+      return attach(request);
+    case abi::MessageType::kDetach:
+      return detach(*static_cast<const abi::Detach*>(request.message));
+    case abi::MessageType::kPorts:
+      return list_ports(*static_cast<const abi::PortsRequest*>(request.message));
+    case abi::MessageType::kImage:
+      return image();
+    case abi::MessageType::kRegions:
+      return regions();
+    default:
+      return Reply::error("unknown request");
+  }
+}
+
+Reply Node::hello() {
+  abi::HelloReply reply{};
+  reply.pid = static_cast<std::uint64_t>(getpid());
+  reply.started_ms = telemetry_.started_ms();
+  if (const swap::Enforced* enforced = publisher_.enforced()) {
+    reply.generation = enforced->generation;
+    std::memcpy(reply.digest, enforced->digest.bytes, sizeof reply.digest);
+  }
+  reply.workers = options_.workers;
+  reply.ports = static_cast<std::uint32_t>(attached_.size());
+  reply.flows_max = flows_.flows_max();
+  reply.hugepages = eal_.hugepages && flow_memory_.hugepages() ? 1 : 0;
+  reply.flows_restored = static_cast<std::uint32_t>(take_up_.restored);
+  return Reply::of(reply);
+}
+
+Reply Node::swap(Request& request) {
+  const auto& message = *static_cast<const abi::Swap*>(request.message);
+  const swap::Enforced* now = publisher_.enforced();
+  if (message.generation == 0 || (now != nullptr && message.generation <= now->generation))
+    return Reply::error("generation " + std::to_string(message.generation) +
+                        " is not newer than the enforced " +
+                        std::to_string(now != nullptr ? now->generation : 0));
+  auto policy = swap::Section::map(request.fds[0].release());
+  auto binding = swap::Section::map(request.fds[1].release());
+  for (const auto* section : {&policy, &binding})
+    if (const auto* reason = std::get_if<std::string>(section))
+      return Reply::error("image refused: " + *reason);
+  auto loaded = swap::load(std::move(std::get<swap::Section>(policy)),
+                           std::move(std::get<swap::Section>(binding)), message.generation);
+  if (const auto* reason = std::get_if<std::string>(&loaded)) return Reply::error(*reason);
+  auto next = std::move(std::get<std::unique_ptr<swap::Enforced>>(loaded));
+  open_named_ports(*next);
+
+  abi::SwapReply reply{};
+  reply.generation = next->generation;
+  std::memcpy(reply.digest, next->digest.bytes, sizeof reply.digest);
+  reply.swap_ns = publisher_.publish(std::move(next));
+  if (const std::string reason = state_.save_image(*publisher_.enforced()); !reason.empty())
+    spdlog::error("the image is enforced but not saved for a restart: {}", reason);
+  return Reply::of(reply);
+}
+
+/// A port opens for the endpoint that the image ties to it by number and key; for no other.
+void Node::open_named_ports(swap::Enforced& enforced) const {
+  const std::uint64_t count = enforced.view.binding->endpoints.count;
+  for (std::uint32_t i = 1; i < count; ++i) {
+    const image::Endpoint& endpoint = enforced.view.endpoints[i];
+    if (endpoint.port == 0 || endpoint.port >= abi::kPortsMax || endpoint.port_key == 0) continue;
+    const port::Port* port = ports_.at(endpoint.port);
+    if (port != nullptr && port->role() == abi::kRoleEndpoint &&
+        port->request().port_key == endpoint.port_key)
+      enforced.endpoint_of_port[endpoint.port].store(i, std::memory_order_relaxed);
+  }
+}
+
+std::string Node::check(const abi::Attach& request) const {
+  if (request.port == 0 || request.port >= abi::kPortsMax)
+    return "port number " + std::to_string(request.port) + ": expected 1 to " +
+           std::to_string(abi::kPortsMax - 1);
+  if (!terminated(request.interface_name, sizeof request.interface_name) ||
+      !terminated(request.device, sizeof request.device) ||
+      !terminated(request.netns_path, sizeof request.netns_path))
+    return "a name without an end";
+  if (request.role != abi::kRoleEndpoint && request.role != abi::kRoleHost &&
+      request.role != abi::kRoleUplink)
+    return "unknown role of a port";
+  if (device_of(request)[0] == '\0') return "port " + std::to_string(request.port) + " has no device";
+  if (request.mtu != 0 && (request.mtu < 68 || request.mtu > 65'535))
+    return "MTU " + std::to_string(request.mtu) + ": expected 68 to 65535";
+  if (request.vlan > 4094) return "VLAN " + std::to_string(request.vlan) + ": expected 0 to 4094";
+  for (const SavedPort& other : attached_) {
+    if (other.request.role == request.role && request.role != abi::kRoleEndpoint)
+      return "there is already a port of this role: " + std::to_string(other.request.port);
+  }
+  return {};
+}
+
+Reply Node::attach(Request& request) {
+  const auto& wanted = *static_cast<const abi::Attach*>(request.message);
+  const int netns = request.fds.empty() ? -1 : request.fds[0].get();
+  const NetnsId id = netns_id(netns);
+  const auto known = std::find_if(attached_.begin(), attached_.end(),
+                                  [&](const SavedPort& saved) { return saved.request.port == wanted.port; });
+  abi::AttachReply reply{};
+  if (known != attached_.end()) {
+    if (known->request.kind != wanted.kind || known->request.port_key != wanted.port_key ||
+        known->netns != id || std::string(device_of(known->request)) != device_of(wanted))
+      return Reply::error("port " + std::to_string(wanted.port) + " is attached to " +
+                          device_of(known->request) + ": detach it first");
+    reply.already = 1;
+  } else {
+    std::string failed = check(wanted);
+    if (failed.empty()) failed = open_port(wanted, netns, id);
+    if (!failed.empty()) return Reply::error(failed);
+    save_ports();
+    spdlog::info("port {} attached: {}", wanted.port, device_of(wanted));
+  }
+  const port::Port& port = *ports_.at(wanted.port);
+  reply.port = port.number();
+  reply.mtu = port.mtu();
+  reply.mac = port.mac();
+  return Reply::of(reply);
+}
+
+std::string Node::open_port(const abi::Attach& request, int netns, NetnsId id) {
+  auto opened = port::Port::open(request, netns, options_.workers, eal_.pools);
+  if (const auto* reason = std::get_if<std::string>(&opened)) return *reason;
+  auto port = std::move(std::get<std::unique_ptr<port::Port>>(opened));
+  port->worker = port->number() % options_.workers;
+  port::Port& published = *port;
+  ports_.put(std::move(port));
+  if (swap::Enforced* enforced = publisher_.enforced()) open_named_ports(*enforced);
+  if (published.queues() > 1) {
+    for (auto& worker : workers_) worker->add(published);
+  } else {
+    workers_[published.worker]->add(published);
+  }
+  attached_.push_back({request, id});
+  return {};
+}
+
+void Node::close_port(std::uint32_t number, bool remove_device) {
+  if (swap::Enforced* enforced = publisher_.enforced())
+    enforced->endpoint_of_port[number].store(0, std::memory_order_relaxed);
+  std::unique_ptr<port::Port> port = ports_.take(number);
+  for (auto& worker : workers_)
+    if (port->queues() > 1 || port->worker == static_cast<std::uint32_t>(&worker - workers_.data()))
+      worker->remove(*port);
+  publisher_.synchronize();
+  if (remove_device) port->remove_device_on_close();
+  port.reset();
+  std::erase_if(attached_, [number](const SavedPort& saved) { return saved.request.port == number; });
+}
+
+Reply Node::detach(const abi::Detach& request) {
+  if (request.port >= abi::kPortsMax || ports_.at(request.port) == nullptr)
+    return Reply::error("port " + std::to_string(request.port) + " is not attached");
+  close_port(request.port, request.remove_device != 0);
+  save_ports();
+  spdlog::info("port {} detached", request.port);
+  return Reply::of(abi::Empty{});
+}
+
+std::vector<abi::PortLost> Node::look_after_ports() {
+  std::uint64_t drained;
+  [[maybe_unused]] const ssize_t bytes = read(trouble_.get(), &drained, sizeof drained);
+  std::vector<abi::PortLost> lost;
+  std::vector<SavedPort> suspects = attached_;
+  for (const SavedPort& saved : suspects) {
+    port::Port& port = *ports_.at(saved.request.port);
+    if (port.exists()) {
+      if (port.trouble() == port::Trouble::kNone) continue;
+      // It was only down: its worker, which has turned away from it, looks at it again.
+      port.report(port::Trouble::kNone);
+      workers_[port.worker]->remove(port);
+      workers_[port.worker]->add(port);
+      continue;
+    }
+    abi::PortLost event{};
+    event.header = {abi::kMessageMagic, abi::kVersion, abi::MessageType::kPortLost, 0, 0, sizeof event, 0};
+    event.port = port.number();
+    std::snprintf(event.reason, sizeof event.reason, "%s is gone", device_of(saved.request));
+    spdlog::warn("port {} lost: {}", event.port, event.reason);
+    close_port(event.port, false);
+    lost.push_back(event);
+  }
+  if (!lost.empty()) save_ports();
+  return lost;
+}
+
+Reply Node::list_ports(const abi::PortsRequest& request) {
+  abi::PortsReply reply{};
+  for (std::uint32_t number = request.from; number < abi::kPortsMax; ++number) {
+    const port::Port* port = ports_.at(number);
+    if (port == nullptr) continue;
+    if (reply.count == abi::kPortsPerReply) {
+      reply.next = number;
+      break;
+    }
+    abi::PortInfo& info = reply.ports[reply.count++];
+    const abi::Attach& attach = port->request();
+    const swap::Enforced* enforced = publisher_.enforced();
+    const bool open = enforced != nullptr &&
+                      (port->role() != abi::kRoleEndpoint || enforced->endpoint_of_port[number] != 0);
+    info.port = number;
+    info.kind = port->kind();
+    info.role = port->role();
+    info.flags = (open ? abi::kPortOpen : 0u) | (port->offload() ? abi::kPortOffload : 0u);
+    info.mtu = port->mtu();
+    info.worker = port->worker;
+    info.port_key = attach.port_key;
+    info.mac = port->mac();
+    info.vlan = attach.vlan;
+    std::memcpy(info.interface_name, attach.interface_name, sizeof info.interface_name);
+    std::memcpy(info.device, attach.device, sizeof info.device);
+    std::memcpy(info.netns_path, attach.netns_path, sizeof info.netns_path);
+  }
+  return Reply::of(reply);
+}
+
+Reply Node::image() {
+  const swap::Enforced* enforced = publisher_.enforced();
+  if (enforced == nullptr) return Reply::error("no image is enforced: nothing is forwarded");
+  abi::ImageReply reply{};
+  reply.generation = enforced->generation;
+  reply.bytes[0] = enforced->policy.bytes().size();
+  reply.bytes[1] = enforced->binding.bytes().size();
+  return Reply::of(reply, {enforced->policy.fd(), enforced->binding.fd()});
+}
+
+Reply Node::regions() {
+  abi::RegionsReply reply{};
+  reply.telemetry_bytes = telemetry_.bytes();
+  reply.flow_table_bytes = flow_memory_.bytes().size();
+  return Reply::of(reply, {telemetry_.fd(), flow_memory_.read_only_fd()});
+}
+
+void Node::save_ports() {
+  if (const std::string reason = state_.save_ports(attached_); !reason.empty())
+    spdlog::error("ports are attached but not saved for a restart: {}", reason);
+}
+
+}  // namespace bulkhead::control

@@ -1,0 +1,95 @@
+#include <rte_prefetch.h>
+
+#include <cstring>
+
+#include "dataplane/forward/rewrite.h"
+#include "dataplane/worker/worker.h"
+
+namespace bulkhead::worker {
+namespace {
+
+constexpr std::uint32_t kAhead = 4;  // packets between prefetching a header and reading it
+
+}  // namespace
+
+void Worker::process(port::Port& port, rte_mbuf** packets, std::uint32_t count) {
+  in_ = &port;
+  in_counters_ = &block_.ports[port.number()];
+  telemetry::add(block_.bursts, 1);
+  telemetry::add(block_.packets, count);
+  telemetry::add(in_counters_->rx_packets, count);
+
+  image_ = env_.publisher.current();
+  abi::Fate closed = abi::Fate::kForwarded;
+  in_endpoint_ = 0;
+  if (image_ == nullptr) {
+    closed = abi::Fate::kNoImage;
+  } else if (port.role() == abi::kRoleEndpoint) {
+    in_endpoint_ = image_->endpoint_of_port[port.number()].load(std::memory_order_relaxed);
+    if (in_endpoint_ == 0)
+      closed = port.request().port_key != 0 ? abi::Fate::kPortOnHold : abi::Fate::kUnidentified;
+  }
+  if (closed != abi::Fate::kForwarded) {
+    for (std::uint32_t i = 0; i < count; ++i) drop(packets[i], closed);
+    return;
+  }
+  generation_ = static_cast<std::uint32_t>(image_->generation);
+  router_ = {env_.ports.host(), env_.ports.uplink()};
+
+  std::uint64_t bytes = 0;
+  batch_.count = 0;
+  for (std::uint32_t i = 0; i < count && i < kAhead; ++i) rte_prefetch0(rte_pktmbuf_mtod(packets[i], void*));
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (i + kAhead < count) rte_prefetch0(rte_pktmbuf_mtod(packets[i + kAhead], void*));
+    bytes += packets[i]->pkt_len;
+    sort(port, packets[i], batch_);
+  }
+  telemetry::add(in_counters_->rx_bytes, bytes);
+  if (batch_.count != 0) {
+    look_up(batch_);
+    send_on(batch_);
+  }
+  send_released();
+  flush();
+}
+
+/// Parses one packet into the batch, or sees to it aside if it belongs to no conversation.
+void Worker::sort(port::Port& port, rte_mbuf* packet, Batch& batch) {
+  auto* frame = rte_pktmbuf_mtod(packet, std::uint8_t*);
+  packet::Parsed& parsed = batch.parsed[batch.count];
+  packet::parse(frame, packet->data_len, packet->pkt_len, port.vlan(), parsed);
+  if (parsed.kind == packet::Kind::kDrop) [[unlikely]]
+    return drop(packet, parsed.fate);
+  if (port.role() == abi::kRoleEndpoint && std::memcmp(frame + 6, port.mac().bytes.data(), 6) != 0)
+      [[unlikely]]
+    return drop(packet, abi::Fate::kSpoofedMac);
+  if ((parsed.flags & packet::kVlanTagged) != 0) [[unlikely]] {
+    // From here on nothing knows of the tag; the port puts its own on whatever leaves by it.
+    forward::pop_vlan(frame);
+    rte_pktmbuf_adj(packet, forward::kVlanTagBytes);
+    parsed.l3_offset = static_cast<std::uint8_t>(parsed.l3_offset - forward::kVlanTagBytes);
+    parsed.l4_offset = static_cast<std::uint16_t>(parsed.l4_offset - forward::kVlanTagBytes);
+    parsed.flags = static_cast<std::uint8_t>(parsed.flags & ~packet::kVlanTagged);
+  }
+  if (parsed.kind == packet::Kind::kFlow && (parsed.flags & packet::kFragment) == 0) [[likely]] {
+    if (parsed.icmp_type != 0 && echo(packet, parsed)) return;
+    return batch.add(packet, false);
+  }
+
+  // Aside, on a copy: what is held or answered must not lie in the batch.
+  const packet::Parsed aside = parsed;
+  switch (aside.kind) {
+    case packet::Kind::kFlow:
+      return first_or_later(packet, aside);
+    case packet::Kind::kArp:
+      return arp(packet, aside);
+    case packet::Kind::kNeighbour:
+      return neighbour(packet, aside);
+    case packet::Kind::kIcmpError:
+      return icmp_error(packet, aside);
+    case packet::Kind::kDrop:
+      return drop(packet, aside.fate);
+  }
+}
+
+}  // namespace bulkhead::worker

@@ -1,0 +1,145 @@
+// A worker: takes bursts from its ports and carries every packet to its fate, alone, from start to end.
+//
+//   loop.cpp         poll while there is work, sleep on the ports' fds when there is none, keep house in between
+//   intake.cpp       a burst from one port: parse, check the sender's MAC, sort                 DESIGN: parse, source check
+//   established.cpp  flow table, in three stages over the burst; a current hit is done             flow table
+//   judge.cpp        misses and stale hits: the image decides; flows begin, go on or end           classify
+//   egress.cpp       hop, MACs, tag; out by port                                                   forward, account
+//   finish.cpp       what the way out cannot do itself: checksums, segments, fragments, ICMP errors
+//   aside.cpp        what belongs to no flow: ARP, neighbour discovery, echo to a gateway, ICMP errors about flows
+//   fragments.cpp    fragments, judged with their first
+//
+// A worker reads one image and one set of ports for a whole burst and is quiescent between bursts: that is what every
+// grace period waits for. It shares the flow table with other workers and everything else with nobody. No allocation, lock,
+// system call (ports aside) or exception on a packet's way.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "dataplane/classify/classify.h"
+#include "dataplane/flow/fragments.h"
+#include "dataplane/forward/bucket.h"
+#include "dataplane/worker/batch.h"
+#include "dataplane/worker/environment.h"
+
+namespace bulkhead::worker {
+
+class Worker {
+ public:
+  Worker(const Environment& environment, std::uint32_t index);
+  ~Worker();
+  Worker(const Worker&) = delete;
+
+  /// Until stop(). On the worker's own lcore.
+  void run();
+
+  // Control thread.
+  /// The port is in the table. Ports with an fd are slept on, the others polled.
+  void add(port::Port& port);
+  /// After this and one grace period nothing here refers to the port.
+  void remove(port::Port& port);
+  void stop();
+  void wake();
+
+ private:
+  struct Grace {
+    swap::Publisher& publisher;
+    std::uint64_t start() { return publisher.grace_start(); }
+    bool done(std::uint64_t token) { return publisher.grace_done(token); }
+  };
+
+  // loop.cpp
+  std::uint32_t poll_ready(int timeout_us);
+  std::uint32_t poll_devices();
+  void keep_house(std::uint64_t now_tsc);
+  void ask_next_hop(port::Port& uplink);
+  int idle_timeout_us() const;
+
+  // intake.cpp
+  void process(port::Port& port, rte_mbuf** packets, std::uint32_t count);
+  void sort(port::Port& port, rte_mbuf* packet, Batch& batch);
+
+  // established.cpp
+  void look_up(Batch& batch);
+  bool advance(Batch& batch, std::uint32_t i, std::uint32_t slot, std::uint32_t direction);
+
+  // judge.cpp
+  void judge(Batch& batch, const std::uint32_t* pending, std::uint32_t count);
+  void begin_flow(Batch& batch, std::uint32_t i, const classify::Answer& answer);
+  bool judge_again(Batch& batch, std::uint32_t i);
+  void deny(const packet::Parsed& parsed, abi::Fate fate, const classify::Answer& answer);
+
+  // egress.cpp
+  void send_on(Batch& batch);
+  bool may_leave_by(const port::Port& out) const;
+  void rewrite(rte_mbuf* packet, const packet::Parsed& parsed, const port::Port& out, std::uint64_t peer);
+  void emit(rte_mbuf* packet, port::Port& out);
+  void flush();
+
+  // finish.cpp
+  void finish(rte_mbuf* packet, const packet::Parsed& parsed, port::Port& out, std::uint64_t peer);
+  void segment(rte_mbuf* packet, const packet::Parsed& parsed, port::Port& out);
+  void fragment(rte_mbuf* packet, const packet::Parsed& parsed, port::Port& out);
+  rte_mbuf* piece(std::uint32_t bytes);
+  bool tell_sender(const rte_mbuf* packet, const packet::Parsed& parsed, bool too_big, std::uint32_t mtu);
+
+  // aside.cpp
+  void arp(rte_mbuf* packet, const packet::Parsed& parsed);
+  void neighbour(rte_mbuf* packet, const packet::Parsed& parsed);
+  void icmp_error(rte_mbuf* packet, const packet::Parsed& parsed);
+  bool refresh(flow::Probe& probe);
+  bool echo(rte_mbuf* packet, const packet::Parsed& parsed);
+  void reply(const std::uint8_t* frame, std::uint32_t bytes, port::Port& out);
+
+  // fragments.cpp
+  void first_or_later(rte_mbuf* packet, const packet::Parsed& parsed);
+  void send_later(rte_mbuf* packet, const packet::Parsed& parsed, const flow::FragmentVerdict& verdict);
+  void send_released();
+
+  void drop(rte_mbuf* packet, abi::Fate fate) {
+    telemetry::add(in_counters_->fates[static_cast<std::size_t>(fate)], 1);
+    rte_pktmbuf_free(packet);
+  }
+  void count(abi::Fate fate, std::uint64_t packets = 1) {
+    telemetry::add(in_counters_->fates[static_cast<std::size_t>(fate)], packets);
+  }
+
+  Environment env_;
+  const std::uint32_t index_;
+  abi::WorkerBlock& block_;
+  port::Landing landing_;
+  flow::Fragments fragments_;
+  forward::TokenBucket errors_;
+
+  // What holds for the burst at hand.
+  const swap::Enforced* image_ = nullptr;
+  std::uint32_t generation_ = 0;
+  classify::Router router_;
+  port::Port* in_ = nullptr;
+  abi::PortCounters* in_counters_ = nullptr;
+  std::uint32_t in_endpoint_ = 0;  // image endpoint of the ingress port; 0: host or uplink
+  Batch batch_;
+  Batch single_;  // for what goes alone: fragments and ICMP errors
+  Outbox outbox_;
+  std::uint64_t accepted_ = 0;  // packets that went to the outbox since the last flush
+
+  // Time, as of the last look at the clock.
+  std::uint64_t tsc_hz_;
+  std::uint64_t now_tsc_ = 0;
+  std::uint64_t now_ms_ = 0;   // Unix time
+  std::uint64_t boot_ms_ = 0;  // never goes back
+  std::uint16_t now_s_ = 0;    // flow table's clock
+  std::uint64_t next_clock_tsc_ = 0;
+  std::uint64_t next_house_ms_ = 0;
+  std::uint64_t next_hop_ms_ = 0;
+
+  int epoll_;
+  int wake_;
+  std::atomic<std::uint32_t> devices_[RTE_MAX_ETHPORTS] = {};  // polled port numbers; 0: free
+  std::atomic<std::uint32_t> sleepers_{0};                     // ports with an fd
+  std::atomic<bool> stopping_{false};
+};
+
+}  // namespace bulkhead::worker
