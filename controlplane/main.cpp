@@ -1,0 +1,117 @@
+// bulkhead-controlplane: keeps the data plane's ports and image as files and node say. This file only wires.
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+
+#include <boost/program_options.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+
+#include "controlplane/config/config.h"
+#include "controlplane/publish/fd.h"
+#include "controlplane/reconcile/loop.h"
+#include "controlplane/reconcile/version.h"
+#include "controlplane/source/policy_directory.h"
+#include "controlplane/source/static_file.h"
+
+namespace {
+
+using namespace bulkhead;
+namespace options = boost::program_options;
+
+constexpr char kExamples[] = R"(
+Examples:
+  bulkhead-controlplane                                     with /etc/bulkhead/controlplane.yaml
+  bulkhead-controlplane --config node.yaml --log debug      by hand, from another file
+  bulkhead-controlplane --config node.yaml --check-config   read the configuration, endpoints and policies
+                                                            that it names; say what is wrong; start nothing
+Signals: SIGHUP reads every file again, SIGTERM stops; the data plane goes on enforcing.
+)";
+
+/// 0 if all files are good, else 1 with every error on standard error.
+int check(const config::Config& config) {
+  source::StaticFile endpoints(config.endpoints_path,
+                               {config.host.addresses, config.endpoints_max, config.file_bytes_max});
+  source::PolicyDirectory policies(config.policies_directory, config.file_bytes_max);
+  endpoints.reload();
+  policies.reload();
+  for (const auto* health : {&endpoints.health(), &policies.health()}) {
+    for (const auto& error : health->errors) std::cerr << policies::format(error) << "\n";
+  }
+  if (!endpoints.health().errors.empty() || !policies.health().errors.empty()) return 1;
+  std::cout << endpoints.snapshot().endpoints.size() << " endpoints, " << policies.policies().policies.size()
+            << " policies in " << policies.files() << " files: all good\n";
+  return 0;
+}
+
+int run(const config::Config& config) {
+  std::filesystem::create_directories(config.run_directory);
+  std::filesystem::create_directories(config.state_directory);
+  // Two control planes with one state would give ports each other's keys.
+  const std::string lock_path = config.state_directory + "/controlplane.lock";
+  const publish::Fd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock)
+    throw std::filesystem::filesystem_error(lock_path, std::error_code(errno, std::generic_category()));
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    throw std::runtime_error(lock_path + ": another control plane holds it");
+  }
+  reconcile::run(config);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  options::options_description described("Usage: bulkhead-controlplane [option...]");
+  described.add_options()  //
+      ("config,c", options::value<std::string>()->default_value("/etc/bulkhead/controlplane.yaml"),
+       "configuration file")                                           //
+      ("check-config", "read every file, report what is wrong, exit")  //
+      ("log", options::value<std::string>()->default_value("info"),
+       "debug, info, warn or error; to standard error")  //
+      ("version", "print the version")                   //
+      ("help,h", "print this text");
+  options::variables_map given;
+  try {
+    options::store(options::command_line_parser(argc, argv)
+                       .options(described)
+                       .positional(options::positional_options_description{})
+                       .run(),
+                   given);
+  } catch (const options::error& error) {
+    std::cerr << "bulkhead-controlplane: " << error.what() << " (see --help)\n";
+    return 2;
+  }
+  if (given.contains("help")) {
+    std::cout << described << kExamples;
+    return 0;
+  }
+  if (given.contains("version")) {
+    std::cout << "bulkhead-controlplane " << reconcile::kVersionText << "\n";
+    return 0;
+  }
+  const std::string level_name = given["log"].as<std::string>();
+  const auto level = spdlog::level::from_str(level_name);
+  if (level == spdlog::level::off) {
+    std::cerr << "bulkhead-controlplane: --log: found \"" << level_name
+              << "\", expected debug, info, warn or error\n";
+    return 2;
+  }
+  spdlog::set_default_logger(spdlog::stderr_logger_st("controlplane"));
+  spdlog::set_pattern("%^%l%$: %v");  // the journal adds time and name
+  spdlog::set_level(level);
+
+  const auto loaded = config::load(given["config"].as<std::string>());
+  if (const auto* errors = std::get_if<std::vector<policies::Error>>(&loaded)) {
+    for (const auto& error : *errors) std::cerr << policies::format(error) << "\n";
+    return 1;
+  }
+  try {
+    const auto& config = std::get<config::Config>(loaded);
+    return given.contains("check-config") ? check(config) : run(config);
+  } catch (const std::exception& error) {
+    std::cerr << "bulkhead-controlplane: " << error.what() << "\n";
+    return 1;
+  }
+}

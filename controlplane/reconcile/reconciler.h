@@ -1,0 +1,87 @@
+// From what is wished to what is enforced, in whole passes.
+//
+//   reload()  files ──► snapshots that are good, or the last good ones
+//   settle()  connect ─► attach new ports ─► compile ─► check ─► publish ─► acknowledged ─► detach old ports
+//
+// Every pass starts from the whole state and may be repeated at any time: what is in place already costs nothing.
+// Nothing is published before every configured source has synced once. An error ends its pass, is kept for
+// status() and is logged once; what was enforced stays. No method throws but the constructor.
+//
+// One thread. Calls to the data plane block, each for a bounded time.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "controlplane/attach/ports.h"
+#include "controlplane/compile/compile.h"
+#include "controlplane/config/config.h"
+#include "controlplane/netlink/monitor.h"
+#include "controlplane/publish/channel.h"
+#include "controlplane/publish/publisher.h"
+#include "controlplane/reconcile/status.h"
+#include "controlplane/source/policy_directory.h"
+#include "controlplane/source/static_file.h"
+
+namespace bulkhead::reconcile {
+
+class Reconciler {
+ public:
+  /// Reads nothing yet. Throws netlink::Error where the node cannot be watched.
+  explicit Reconciler(const config::Config& config);
+
+  /// Reads every file again.
+  void reload();
+
+  /// One pass. Also the way to try again what had to wait.
+  void settle();
+
+  /// The node's links or addresses changed.
+  void node_changed();
+
+  /// The data plane's socket is readable: events, or its end.
+  void dataplane_readable();
+
+  /// -1 while not connected. Changes in settle() and dataplane_readable() only.
+  int dataplane_fd() const { return channel_ ? channel_->fd() : -1; }
+  int node_fd() const { return monitor_.fd(); }
+
+  /// True while something waits to be tried again.
+  bool waiting() const { return !channel_ || !ports_.waiting().empty(); }
+
+  Status status() const;
+
+ private:
+  bool synced() const { return static_.health().synced && policies_.health().synced; }
+  void connect();
+  void disconnect(const std::string& why);
+  void compile();
+  void publish();
+  policies::Cluster cluster() const;
+  std::vector<policies::AddressBytes> node_addresses() const;
+  void log_refusals(const char* what, const source::Health& health, std::vector<policies::Error>& logged);
+  void log_notes();
+  void refuse(std::string why);
+
+  config::Config config_;
+  netlink::Monitor monitor_;
+  source::StaticFile static_;
+  source::PolicyDirectory policies_;
+  attach::Ports ports_;
+  publish::Publisher publisher_;
+  std::optional<publish::Channel> channel_;
+
+  bool inputs_changed_ = true;
+  bool delivery_refused_ = false;  // until the inputs or the connection change
+  std::string connection_error_ = "not tried yet";
+  std::chrono::steady_clock::time_point connect_at_{};
+  std::chrono::milliseconds connect_backoff_{0};
+  std::uint64_t dataplane_pid_ = 0;
+  std::int64_t started_ms_ = 0;
+  PublishStatus publish_;
+  std::vector<policies::Error> logged_static_, logged_policies_;
+};
+
+}  // namespace bulkhead::reconcile
