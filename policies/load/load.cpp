@@ -44,27 +44,6 @@ std::string_view api_of(std::string_view kind) {
   return kind == "NetworkPolicy" ? kNetworkPolicyApi : kSegmentationPolicyApi;
 }
 
-/// Refuses what decides about traffic and is not understood, even where other kinds are welcome: to pass over it
-/// would change who is allowed.
-bool refuse_other(const Object& object, bool skip_other_kinds) {
-  const bool known = std::find(kPolicyKinds.begin(), kPolicyKinds.end(), object.kind) != kPolicyKinds.end();
-  Fields fields(object.value);
-  fields.accept_all();
-  if (known) {
-    const std::array<std::string_view, 1> expected = {api_of(object.kind)};
-    fields.optional("apiVersion")
-        .fail("found " + quoted(object.api_version) + " for " + object.kind + ", expected " +
-              std::string(expected[0]) + did_you_mean(object.api_version, expected));
-    return true;
-  }
-  const std::string hint = did_you_mean(object.kind, kKinds);
-  const bool near = !hint.empty() || object.kind.find("NetworkPolicy") != std::string::npos;
-  if (skip_other_kinds && !near) return false;
-  fields.optional("kind").fail("found the kind " + quoted(object.kind) + ", expected " + one_of(kKinds) +
-                               hint);
-  return true;
-}
-
 void load_file(const File& file, const LoadOptions& options, std::vector<Policy>& policies, Report& report) {
   for (const auto& document : parse_documents(file.text, report, options.limits))
     for (const auto& object : objects_of(document, report)) {
@@ -125,6 +104,27 @@ bool is_policy(const Object& object) {
          (object.kind == "SegmentationPolicy" && object.api_version == kSegmentationPolicyApi);
 }
 
+bool refuse_other(const Object& object, bool skip_other_kinds) {
+  const bool known = std::find(kPolicyKinds.begin(), kPolicyKinds.end(), object.kind) != kPolicyKinds.end();
+  Fields fields(object.value);
+  fields.accept_all();
+  if (known) {
+    const std::array<std::string_view, 1> expected = {api_of(object.kind)};
+    fields.optional("apiVersion")
+        .fail("found " + quoted(object.api_version) + " for " + object.kind + ", expected " +
+              std::string(expected[0]) + did_you_mean(object.api_version, expected));
+    return true;
+  }
+  // CiliumNetworkPolicy, AdminNetworkPolicy, ...: near in name, but not what was meant.
+  const bool foreign = object.kind.find("NetworkPolicy") != std::string::npos;
+  const std::string hint =
+      foreign ? "; what it says about traffic would be lost" : did_you_mean(object.kind, kKinds);
+  if (skip_other_kinds && hint.empty()) return false;
+  fields.optional("kind").fail("found the kind " + quoted(object.kind) + ", expected " + one_of(kKinds) +
+                               hint);
+  return true;
+}
+
 std::optional<Policy> read_policy(const Object& object) {
   const std::size_t errors = object.value.errors_so_far();
   Fields fields(object.value);
@@ -183,14 +183,19 @@ Loaded load_paths(std::span<const std::string> paths, const LoadOptions& options
 }
 
 std::optional<std::string> read_file(const std::string& path, Report& report, const Limits& limits) {
-  std::ifstream stream(path, std::ios::binary);
+  // Asked before it is opened: to open a FIFO waits for its writer.
   struct stat status {};
-  if (!stream || stat(path.c_str(), &status) != 0) {
+  if (stat(path.c_str(), &status) != 0) {
     report.add(0, 0, "", std::string("cannot be opened: ") + std::strerror(errno));
     return std::nullopt;
   }
   if (!S_ISREG(status.st_mode)) {
     report.add(0, 0, "", "not a regular file");
+    return std::nullopt;
+  }
+  std::ifstream stream(path, std::ios::binary);
+  if (!stream) {
+    report.add(0, 0, "", std::string("cannot be opened: ") + std::strerror(errno));
     return std::nullopt;
   }
   // One byte more than the limit tells a file that is too large, whatever stat said.

@@ -56,6 +56,10 @@ bool is_policy(const Object& object);
 /// Only for is_policy() objects. Nothing if errors were reported.
 std::optional<Policy> read_policy(const Object& object);
 
+/// For an object that is not is_policy(): reports it and returns true, unless it may be passed over. Kinds that
+/// decide about traffic, and slips of the pen for ours, are never passed over: that would change who is allowed.
+bool refuse_other(const Object& object, bool skip_other_kinds);
+
 /// Sorts into the set's order and adds an error for each object that is there twice.
 PolicySet make_set(std::vector<Policy> policies, std::vector<Error>& errors);
 

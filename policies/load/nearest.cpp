@@ -37,6 +37,11 @@ int distance(std::string_view a, std::string_view b) {
   return rows[a.size() % 3][b.size()];
 }
 
+bool equal_but_case(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](char x, char y) { return replace_cost(x, y) <= kCaseEdit; });
+}
+
 }  // namespace
 
 std::optional<std::string_view> nearest(std::string_view word, std::span<const std::string_view> candidates) {
@@ -46,7 +51,7 @@ std::optional<std::string_view> nearest(std::string_view word, std::span<const s
   std::optional<std::string_view> found;
   for (const auto candidate : candidates) {
     if (candidate.empty() || candidate.size() > kWordBytesMax) continue;
-    const int cost = distance(word, candidate);
+    const int cost = equal_but_case(word, candidate) ? kCaseEdit : distance(word, candidate);
     if (cost < best) {
       best = cost;
       found = candidate;

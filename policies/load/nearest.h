@@ -8,9 +8,9 @@
 
 namespace bulkhead::policies {
 
-/// The candidate with the smallest edit distance (insert, delete, replace, swap neighbours; case counts half
-/// the way it would otherwise), if it is near enough to be a slip of the finger: a third of the word's
-/// length. The first of equals wins. Long words (over 64 bytes) have none.
+/// The candidate with the smallest edit distance (insert, delete, replace, swap neighbours; another case counts
+/// half), if it is near enough to be a slip of the finger: a third of the word's length, or the same but for
+/// case. The first of equals wins. Words of over 64 bytes have none.
 std::optional<std::string_view> nearest(std::string_view word, std::span<const std::string_view> candidates);
 
 /// "; did you mean "Z"?", or nothing.

@@ -88,7 +88,10 @@ PortMatch read_port(const Value& item) {
   }
   if (const auto name = port.text()) {
     match.name = *name;
-    if (const auto wrong = wrong_port_name(*name)) port.fail_expected(*wrong);
+    if (!name->empty() && name->find_first_not_of("0123456789") == std::string::npos)
+      port.fail_expected("a port name; write " + *name + " without quotes for the number");
+    else if (const auto wrong = wrong_port_name(*name))
+      port.fail_expected(*wrong);
   }
   if (end_port) end_port.fail("found endPort beside a port name, expected it with a number only");
   return match;

@@ -1,0 +1,272 @@
+#include "controlplane/source/manifest.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+#include <set>
+#include <string_view>
+#include <utility>
+
+namespace bulkhead::source {
+namespace {
+
+using namespace policies;
+
+constexpr std::string_view kCoreApi = "v1";
+constexpr char kNameLabel[] = "kubernetes.io/metadata.name";
+constexpr std::array<std::string_view, 3> kClusterKinds = {"Namespace", "Node", "Pod"};
+
+/// Reads what it is asked for and lets everything else be.
+class Lenient {
+ public:
+  explicit Lenient(const Value& value) : fields_(value) { fields_.accept_all(); }
+  Value operator[](std::string_view name) { return fields_.optional(name); }
+  Value required(std::string_view name) { return fields_.required(name); }
+
+ private:
+  Fields fields_;
+};
+
+/// The addresses in a list of {ip: ...}.
+void read_ips(const Value& list, std::vector<AddressBytes>& addresses) {
+  for (const auto& item : list.list())
+    if (const auto address = Lenient(item)["ip"].address()) addresses.push_back(*address);
+}
+
+/// Dual-stack lists came after the single field and repeat it. The primary address comes first.
+std::vector<AddressBytes> read_ips(Lenient& status, std::string_view list, std::string_view single) {
+  std::vector<AddressBytes> addresses;
+  read_ips(status[list], addresses);
+  const Value value = status[single];
+  if (addresses.empty() && value && !value.node()->scalar.empty())
+    if (const auto address = value.address()) addresses.push_back(*address);
+  for (auto at = addresses.begin(); at != addresses.end();)
+    at = std::find(addresses.begin(), at, *at) == at ? at + 1 : addresses.erase(at);
+  return addresses;
+}
+
+void read_ports(const Value& containers, bool only_running_on, std::vector<NamedPort>& ports) {
+  for (const auto& item : containers.list()) {
+    Lenient container(item);
+    if (only_running_on && container["restartPolicy"].text() != "Always") continue;
+    for (const auto& port_item : container["ports"].list()) {
+      Lenient port(port_item);
+      const auto name = port["name"].text();
+      if (!name || name->empty()) continue;
+      const auto protocol =
+          port["protocol"]
+              .choice<Protocol>({{"TCP", Protocol::kTcp}, {"UDP", Protocol::kUdp}, {"SCTP", Protocol::kSctp}})
+              .value_or(Protocol::kTcp);
+      if (const auto number = port.required("containerPort").port())
+        ports.push_back({*name, protocol, *number});
+    }
+  }
+}
+
+class Reader {
+ public:
+  void read_file(const File& file, const Limits& limits) {
+    Report report(file.name);
+    read_text(file.text, limits, report);
+    take(report);
+  }
+
+  void take(const Report& report) {
+    result_.errors.insert(result_.errors.end(), report.errors().begin(), report.errors().end());
+  }
+
+  void read_text(const std::string& text, const Limits& limits, Report& report) {
+    for (const auto& document : parse_documents(text, report, limits))
+      for (const auto& object : objects_of(document, report)) read_object(object);
+  }
+
+  Manifests finish() {
+    settle_addresses();
+    add_mentioned_namespaces();
+    add_node_addresses();
+    result_.policies = make_set(std::move(policies_), result_.errors);
+    if (!result_.ok()) {
+      result_.cluster = {};
+      result_.policies = {};
+    }
+    return std::move(result_);
+  }
+
+ private:
+  struct PodFacts {
+    Origin origin;
+    bool terminating = false;
+    std::vector<AddressBytes> host_addresses;
+  };
+
+  void read_object(const Object& object) {
+    if (is_policy(object)) {
+      if (auto policy = read_policy(object)) policies_.push_back(std::move(*policy));
+      return;
+    }
+    const bool ours =
+        std::find(kClusterKinds.begin(), kClusterKinds.end(), object.kind) != kClusterKinds.end();
+    if (!ours) {
+      if (refuse_other(object, true)) return;
+      if (const std::string hint = did_you_mean(object.kind, kClusterKinds); !hint.empty())
+        Lenient(object.value)["kind"].fail("found the kind " + quoted(object.kind) + hint);
+      return;
+    }
+    if (object.api_version != kCoreApi) {
+      Lenient(object.value)["apiVersion"].fail_expected("v1 for " + object.kind);
+      return;
+    }
+    if (object.kind == "Namespace") read_namespace(object.value);
+    if (object.kind == "Node") read_node(object.value);
+    if (object.kind == "Pod") read_pod(object.value);
+  }
+
+  /// True the first time; reported afterwards.
+  bool first(const std::string& kind, const std::string& name, const Value& object) {
+    const auto [found, is_new] = seen_.emplace(kind + " " + name, object.origin());
+    if (!is_new)
+      object.fail("found " + found->first + " a second time, expected it once (also at " +
+                  found->second.file + ":" + std::to_string(found->second.line) + ")");
+    return is_new;
+  }
+
+  void read_namespace(const Value& object) {
+    Lenient fields(object);
+    Lenient metadata(fields.required("metadata"));
+    const auto name = metadata.required("name").nonempty_text();
+    if (!name || !first("Namespace", *name, object)) return;
+    Namespace made{*name, metadata["labels"].labels().value_or(Labels{})};
+    made.labels.emplace(kNameLabel, *name);
+    result_.cluster.namespaces.push_back(std::move(made));
+  }
+
+  void read_node(const Value& object) {
+    Lenient fields(object);
+    Lenient metadata(fields.required("metadata"));
+    const auto name = metadata.required("name").nonempty_text();
+    if (!name || !first("Node", *name, object)) return;
+    Node node{*name, metadata["labels"].labels().value_or(Labels{}), {}};
+    Lenient status(fields["status"]);
+    for (const auto& item : status["addresses"].list()) {
+      Lenient entry(item);
+      const auto type = entry["type"].text();
+      if (type != "InternalIP" && type != "ExternalIP") continue;
+      const Value value = entry.required("address");
+      const auto address = value.address();
+      if (!address) continue;
+      const auto [owner, is_new] = node_of_.emplace(*address, *name);
+      if (is_new)
+        node.addresses.push_back(*address);
+      else if (owner->second != *name)
+        value.fail("found " + format(*address) + " at node " + owner->second + " too, expected one owner");
+    }
+    result_.cluster.nodes.push_back(std::move(node));
+  }
+
+  void read_pod(const Value& object) {
+    Lenient fields(object);
+    Lenient metadata(fields.required("metadata"));
+    Lenient spec(fields["spec"]);
+    Lenient status(fields["status"]);
+
+    Endpoint pod;
+    pod.kubernetes = true;
+    pod.name = metadata.required("name").nonempty_text().value_or("");
+    pod.namespace_name = metadata["namespace"].nonempty_text().value_or("default");
+    const std::string full_name = pod.namespace_name + "/" + pod.name;
+    if (pod.name.empty() || !first("Pod", full_name, object)) return;
+    pod.id = metadata["uid"].text().value_or("");
+    if (pod.id.empty()) pod.id = full_name;
+    if (!first("Pod with uid", pod.id, object)) return;
+    pod.labels = metadata["labels"].labels().value_or(Labels{});
+    pod.node = spec["nodeName"].text().value_or("");
+    pod.host_network = spec["hostNetwork"].boolean().value_or(false);
+    read_ports(spec["containers"], false, pod.ports);
+    read_ports(spec["initContainers"], true, pod.ports);
+    pod.addresses = read_ips(status, "podIPs", "podIP");
+    PodFacts facts{object.origin(), static_cast<bool>(metadata["deletionTimestamp"]),
+                   read_ips(status, "hostIPs", "hostIP")};
+    mentioned_namespaces_.insert(pod.namespace_name);
+
+    const auto phase = status["phase"].text();
+    if (phase == "Succeeded" || phase == "Failed") return;
+    result_.cluster.endpoints.push_back(std::move(pod));
+    facts_.push_back(std::move(facts));
+  }
+
+  /// One owner an address: a terminating pod yields to one that is not.
+  void settle_addresses() {
+    std::map<AddressBytes, std::size_t> owner_of;
+    auto& pods = result_.cluster.endpoints;
+    for (std::size_t i = 0; i < pods.size(); ++i) {
+      if (pods[i].host_network) continue;
+      const auto addresses = pods[i].addresses;
+      for (const auto& address : addresses) {
+        const auto [owner, is_new] = owner_of.emplace(address, i);
+        if (is_new) continue;
+        const std::size_t other = owner->second;
+        if (facts_[i].terminating == facts_[other].terminating) {
+          result_.errors.push_back({facts_[i].origin, "status.podIPs",
+                                    "found " + format(address) + " at pod " + pods[other].namespace_name +
+                                        "/" + pods[other].name + " too, expected one owner"});
+          continue;
+        }
+        const std::size_t loser = facts_[i].terminating ? i : other;
+        std::erase(pods[loser].addresses, address);
+        owner->second = loser == i ? other : i;
+      }
+    }
+  }
+
+  void add_mentioned_namespaces() {
+    for (const auto& known : result_.cluster.namespaces) mentioned_namespaces_.erase(known.name);
+    for (const auto& name : mentioned_namespaces_)
+      result_.cluster.namespaces.push_back({name, {{kNameLabel, name}}});
+  }
+
+  void add_node_address(const std::string& name, const AddressBytes& address) {
+    if (name.empty() || !node_of_.emplace(address, name).second) return;
+    auto& nodes = result_.cluster.nodes;
+    auto node =
+        std::find_if(nodes.begin(), nodes.end(), [&](const Node& known) { return known.name == name; });
+    if (node == nodes.end()) node = nodes.insert(nodes.end(), Node{name, {}, {}});
+    node->addresses.push_back(address);
+  }
+
+  void add_node_addresses() {
+    const auto& pods = result_.cluster.endpoints;
+    for (std::size_t i = 0; i < pods.size(); ++i) {
+      for (const auto& address : facts_[i].host_addresses) add_node_address(pods[i].node, address);
+      if (!pods[i].host_network) continue;
+      for (const auto& address : pods[i].addresses) add_node_address(pods[i].node, address);
+    }
+  }
+
+  Manifests result_;
+  std::vector<PodFacts> facts_;  // one an endpoint
+  std::vector<Policy> policies_;
+  std::map<std::string, Origin> seen_;
+  std::set<std::string> mentioned_namespaces_;
+  std::map<AddressBytes, std::string> node_of_;
+};
+
+}  // namespace
+
+Manifests read_manifests(std::span<const File> files, const Limits& limits) {
+  Reader reader;
+  for (const auto& file : files) reader.read_file(file, limits);
+  return reader.finish();
+}
+
+Manifests read_manifest_paths(std::span<const std::string> paths, const Limits& limits) {
+  Reader reader;
+  for (const auto& path : paths) {
+    Report report(path);
+    if (const auto text = policies::read_file(path, report, limits)) reader.read_text(*text, limits, report);
+    reader.take(report);
+  }
+  return reader.finish();
+}
+
+}  // namespace bulkhead::source

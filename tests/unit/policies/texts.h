@@ -1,0 +1,43 @@
+// Shorthand for tests that put a text in and expect policies or messages out.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "policies/load/load.h"
+
+namespace bulkhead::policies {
+
+inline Loaded load_text(const std::string& text, const LoadOptions& options = {}) {
+  const std::vector<File> files = {{"p.yaml", text}};
+  return load(files, options);
+}
+
+/// All messages, one a line.
+inline std::string refusal(const std::string& text, const LoadOptions& options = {}) {
+  std::string lines;
+  for (const auto& error : load_text(text, options).errors)
+    lines += (lines.empty() ? "" : "\n") + format(error);
+  return lines;
+}
+
+/// A NetworkPolicy `shop/p` with this spec, each line of which is indented by two.
+inline std::string network_policy(const std::string& spec) {
+  return "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: "
+         "shop}\nspec:\n" +
+         spec;
+}
+
+/// A SegmentationPolicy `shop/p` with this list of edges, each line of which is indented by two.
+inline std::string segmentation_policy(const std::string& edges) {
+  return "apiVersion: bulkhead.io/v1alpha1\nkind: SegmentationPolicy\nmetadata: {name: p, namespace: "
+         "shop}\nspec:\n  "
+         "edges:\n" +
+         edges;
+}
+
+inline std::vector<YamlNode> parse_text(const std::string& text, Report& report, const Limits& limits = {}) {
+  return parse_documents(text, report, limits);
+}
+
+}  // namespace bulkhead::policies
