@@ -240,6 +240,7 @@ const std::vector<Command>& commands() {
     add(endpoint_commands());
     add({flows_command(), counters_command(), verdict_command()});
 
+    add(policy_commands());
     add(image_commands());
     add({completion_command()});
     return rows;

@@ -86,6 +86,7 @@ std::vector<Command> endpoint_commands();
 Command flows_command();
 Command counters_command();
 
+std::vector<Command> policy_commands();
 Command verdict_command();
 std::vector<Command> image_commands();
 Command completion_command();
