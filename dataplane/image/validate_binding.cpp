@@ -20,7 +20,6 @@ Refusal refuse_at(const char* name, std::size_t index, const Parts&... parts) {
 /// Record 0 is never looked up, so its classes bind nobody.
 std::optional<Refusal> check_records(std::span<const Record> records, const PolicyBounds& bounds) {
   if (records.empty()) return refuse("binding section, table records: lacks its none entry");
-  if (records.size() > kTrieChildBit) return refuse("binding section, table records: too many to be named");
   for (std::size_t i = 1; i < records.size(); ++i) {
     const Record& record = records[i];
     if (record.identity >= bounds.identities)
