@@ -73,8 +73,7 @@ Table::Table(std::span<std::byte> memory, const TableOptions& options, TakeUp& t
 }
 
 void Table::make(const TableOptions& options, const Geometry& wanted) {
-  header_->magic = 0;
-  std::atomic_thread_fence(std::memory_order_release);
+  std::atomic_ref(header_->magic).store(0, std::memory_order_seq_cst);
   std::memset(tags_, 0, wanted.slots * sizeof(std::uint16_t));
   header_->version = abi::kFlowVersion;
   header_->entry_bytes = sizeof(abi::FlowEntry);

@@ -96,12 +96,23 @@ void Table::find(std::uint32_t count, Probe probes[]) const {
     const std::uint32_t bucket = bucket_of(probe.hash, 0);
     const std::uint32_t candidates = match_tags(bucket, tag_of(probe.hash));
     probe.candidates = static_cast<std::uint16_t>(candidates);
-    probe.slot = kNoSlot;
-    if (candidates != 0) {
+    if (candidates != 0) [[likely]] {
       probe.slot = bucket * kSlots + static_cast<std::uint32_t>(std::countr_zero(candidates));
       __builtin_prefetch(hot_ + probe.slot, 1);
+    } else {
+      probe.slot = kNoSlot;
+      prefetch_free(bucket);
     }
   }
+}
+
+/// A miss is most likely a new flow: the lines that insert() will write.
+void Table::prefetch_free(std::uint32_t bucket) const {
+  const std::uint32_t free = match_tags(bucket, abi::kFlowTagFree);
+  if (free == 0) return;
+  const std::uint32_t slot = bucket * kSlots + static_cast<std::uint32_t>(std::countr_zero(free));
+  __builtin_prefetch(hot_ + slot, 1);
+  __builtin_prefetch(cold_ + slot, 1);
 }
 
 void Table::resolve(const void* const keys[], std::uint32_t count, std::uint32_t generation,

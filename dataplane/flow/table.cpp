@@ -97,7 +97,8 @@ Inserted Table::insert(std::uint32_t worker, std::uint64_t hash, const NewFlow& 
   }
   write(slot, flow);
   pass(hash, bucket, 1);
-  std::atomic_ref(tags_[slot]).store(tag_of(hash), std::memory_order_release);
+  // An exchange, since on x86 it also keeps the loads of settle_duplicates() behind it.
+  std::atomic_ref(tags_[slot]).exchange(tag_of(hash), std::memory_order_seq_cst);
   Inserted inserted = settle_duplicates(worker, hash, flow.key, slot);
   inserted.evicted = evicted;
   return inserted;
@@ -108,7 +109,6 @@ Inserted Table::insert(std::uint32_t worker, std::uint64_t hash, const NewFlow& 
 /// slot.
 Inserted Table::settle_duplicates(std::uint32_t worker, std::uint64_t hash, const void* key,
                                   std::uint32_t slot) {
-  std::atomic_thread_fence(std::memory_order_seq_cst);
   Inserted stays{slot, Outcome::kInserted, 0, false};
   const std::uint16_t tag = tag_of(hash);
   for (std::uint32_t i = 0; i < kChainBuckets; ++i) {

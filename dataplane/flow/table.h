@@ -229,6 +229,7 @@ class Table {
 
  private:
   static constexpr std::uint32_t kSlots = abi::kFlowBucketSlots;
+  static constexpr std::uint32_t kAgeAhead = 4;  // buckets: enough lines under way to hide their latency
 
   /// What one worker owns. Credits are the share of flows_max that it may still insert without asking.
   struct alignas(64) Shard {
@@ -282,6 +283,7 @@ class Table {
   bool evict_from(std::uint32_t worker, std::uint32_t bucket, std::uint16_t now_s);
   bool expired(std::uint32_t slot, std::uint16_t now_s, const Timeouts& timeouts) const;
   void prefetch_live(std::uint32_t bucket) const;
+  void prefetch_free(std::uint32_t bucket) const;
 
   abi::FlowTableHeader* header_;
   std::uint16_t* tags_;
@@ -322,11 +324,13 @@ Swept Table::age(std::uint32_t worker, std::uint16_t now_s, std::uint32_t bucket
   const std::uint32_t share_buckets = share(worker);
   if (share_buckets == 0) return {};
   Swept swept{};
-  prefetch_live(begin + shard.cursor);
-  for (std::uint32_t i = 0; i < buckets; ++i) {
+  std::uint32_t ahead = shard.cursor;
+  const auto step = [&](std::uint32_t& cursor) { cursor = cursor + 1 == share_buckets ? 0 : cursor + 1; };
+  for (std::uint32_t i = 0; i < kAgeAhead; ++i, step(ahead)) prefetch_live(begin + ahead);
+  for (std::uint32_t i = 0; i < buckets; ++i, step(ahead)) {
     const std::uint32_t bucket = begin + shard.cursor;
-    shard.cursor = shard.cursor + 1 == share_buckets ? 0 : shard.cursor + 1;
-    prefetch_live(begin + shard.cursor);
+    step(shard.cursor);
+    prefetch_live(begin + ahead);
     for (std::uint32_t live = live_tags(bucket); live != 0; live &= live - 1) {
       const std::uint32_t slot = bucket * kSlots + static_cast<std::uint32_t>(std::countr_zero(live));
       if (!expired(slot, now_s, timeouts)) {
