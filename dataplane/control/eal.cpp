@@ -91,7 +91,7 @@ std::variant<Eal, std::string> start_eal(const Options& options) {
   if (!eal.hugepages) {
     arguments.insert(arguments.end(), {"--no-huge", "-m", std::to_string((needed >> 20) + 32)});
   }
-  arguments.insert(arguments.end(), {"--log-level", "lib.eal:error", "--log-level", "*:warning"});
+  arguments.insert(arguments.end(), {"--log-level", "*:warning", "--log-level", "lib.eal:error"});
   arguments.insert(arguments.end(), options.eal.begin(), options.eal.end());
   std::erase(arguments, "--pci");
 
