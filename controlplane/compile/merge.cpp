@@ -36,10 +36,8 @@ Matrix merge(const ClassesDirection& classes, std::span<const std::uint32_t> ful
   Matrix matrix;
 
   std::vector<std::uint64_t> hashes(classes.subjects.size());
-  for (std::uint32_t subject = 0; subject < hashes.size(); ++subject) {
+  for (std::uint32_t subject = 0; subject < hashes.size(); ++subject)
     hashes[subject] = mix(classes.subjects[subject].clauses, classes.subjects[subject].posture_allows);
-    for (const std::uint32_t cell : row(subject)) hashes[subject] = mix(hashes[subject], cell);
-  }
   matrix.subject_of_row = group(
       hashes,
       [&](std::uint32_t a, std::uint32_t b) {
@@ -49,9 +47,14 @@ Matrix merge(const ClassesDirection& classes, std::span<const std::uint32_t> ful
       },
       matrix.row_of);
 
+  // A weighted sum is weak but lets the compiler work on many columns at once; equality is tested exactly.
   hashes.assign(width, 0);
-  for (const std::uint32_t subject : matrix.subject_of_row)
-    for (std::size_t peer = 0; peer < width; ++peer) hashes[peer] = mix(hashes[peer], row(subject)[peer]);
+  std::uint64_t weight = 1;
+  for (const std::uint32_t subject : matrix.subject_of_row) {
+    weight = mix(weight, subject) | 1;
+    const auto cells = row(subject);
+    for (std::size_t peer = 0; peer < width; ++peer) hashes[peer] += weight * cells[peer];
+  }
   const std::vector<std::uint32_t> peer_of_column = group(
       hashes,
       [&](std::uint32_t a, std::uint32_t b) {
@@ -62,9 +65,12 @@ Matrix merge(const ClassesDirection& classes, std::span<const std::uint32_t> ful
 
   matrix.rows = static_cast<std::uint32_t>(matrix.subject_of_row.size());
   matrix.columns = static_cast<std::uint32_t>(peer_of_column.size());
-  matrix.cells.reserve(std::size_t{matrix.rows} * matrix.columns);
-  for (const std::uint32_t subject : matrix.subject_of_row)
-    for (const std::uint32_t peer : peer_of_column) matrix.cells.push_back(row(subject)[peer]);
+  matrix.cells.resize(std::size_t{matrix.rows} * matrix.columns);
+  auto cell = matrix.cells.begin();
+  for (const std::uint32_t subject : matrix.subject_of_row) {
+    const auto cells = row(subject);
+    for (const std::uint32_t peer : peer_of_column) *cell++ = cells[peer];
+  }
   return matrix;
 }
 

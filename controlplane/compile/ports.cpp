@@ -1,10 +1,7 @@
 #include "controlplane/compile/ports.h"
 
 #include <algorithm>
-#include <array>
-#include <string>
-
-#include "dataplane/image/format.h"
+#include <tuple>
 
 namespace bulkhead::compile {
 
@@ -86,40 +83,37 @@ void Ports::settle_protocol(policies::Protocol protocol) {
   std::sort(edges.begin(), edges.end(),
             [](const Edge& a, const Edge& b) { return std::tie(a.port, a.term) < std::tie(b.port, b.term); });
 
-  std::vector<std::uint16_t> class_at(65536);
+  // Classes of one page after another; a page in which nothing begins or ends is of one class.
+  Page page;
   std::vector<std::uint32_t> open;  // ascending
-  std::uint32_t from = 0, current = 0;
-  for (std::size_t i = 0; i <= edges.size();) {
-    const std::uint32_t until = i == edges.size() ? 65536 : edges[i].port;
-    std::fill(class_at.begin() + from, class_at.begin() + until, static_cast<std::uint16_t>(current));
-    from = until;
-    if (i == edges.size()) break;
-    for (; i < edges.size() && edges[i].port == until; ++i) {
-      const auto place = std::lower_bound(open.begin(), open.end(), edges[i].term);
-      if (edges[i].opens)
-        open.insert(place, edges[i].term);
-      else
-        open.erase(place);
+  std::uint16_t current = 0;
+  auto edge = edges.begin();
+  for (std::uint32_t start = 0; start < 65536; start += image::kPageEntries) {
+    std::uint32_t at = start;
+    while (edge != edges.end() && edge->port < start + image::kPageEntries) {
+      std::fill(page.begin() + (at - start), page.begin() + (edge->port - start), current);
+      at = edge->port;
+      for (; edge != edges.end() && edge->port == at; ++edge) {
+        const auto place = std::lower_bound(open.begin(), open.end(), edge->term);
+        if (edge->opens)
+          open.insert(place, edge->term);
+        else
+          open.erase(place);
+      }
+      const std::uint32_t number = class_terms_.intern(open);
+      if (number > 0xffff) throw Refused{"the policies tell more than 65,536 classes of ports apart"};
+      current = static_cast<std::uint16_t>(number);
     }
-    if (from == 65536) break;
-    current = class_terms_.intern(open);
-    if (current > 0xffff) throw Refused{"the policies tell more than 65,536 classes of ports apart"};
+    std::fill(page.begin() + (at - start), page.end(), current);
+    page_of.push_back(page_number(page));
   }
+}
 
-  std::map<std::vector<std::uint16_t>, std::uint16_t> known;
-  for (std::size_t page = 0; page * image::kPageEntries < pages.size(); ++page) {
-    const auto first = pages.begin() + static_cast<std::ptrdiff_t>(page * image::kPageEntries);
-    known.emplace(std::vector<std::uint16_t>(first, first + image::kPageEntries),
-                  static_cast<std::uint16_t>(page));
-  }
-  for (std::size_t page = 0; page < 256; ++page) {
-    const auto first = class_at.begin() + static_cast<std::ptrdiff_t>(page * image::kPageEntries);
-    std::vector<std::uint16_t> content(first, first + image::kPageEntries);
-    const auto [place, is_new] =
-        known.try_emplace(content, static_cast<std::uint16_t>(pages.size() / image::kPageEntries));
-    if (is_new) pages.insert(pages.end(), content.begin(), content.end());
-    page_of.push_back(place->second);
-  }
+std::uint16_t Ports::page_number(const Page& page) {
+  const auto [known, is_new] =
+      page_numbers_.try_emplace(page, static_cast<std::uint16_t>(pages.size() / image::kPageEntries));
+  if (is_new) pages.insert(pages.end(), page.begin(), page.end());
+  return known->second;
 }
 
 void Ports::classes(std::uint32_t ports, std::uint32_t resolved, std::vector<std::uint32_t>& out) const {

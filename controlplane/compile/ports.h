@@ -5,15 +5,16 @@
 // covered by the same terms become one class, over all protocols.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <span>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "controlplane/compile/intern.h"
+#include "dataplane/image/format.h"
 #include "policies/model/policy.h"
 
 namespace bulkhead::compile {
@@ -56,6 +57,9 @@ class Ports {
   std::uint32_t name(std::string_view text, policies::Protocol protocol);
   void settle_protocol(policies::Protocol protocol);
 
+  using Page = std::array<std::uint16_t, image::kPageEntries>;
+  std::uint16_t page_number(const Page& page);
+
   std::map<Term, std::uint32_t> term_numbers_;
   std::vector<Term> terms_;
   std::map<std::pair<std::string_view, policies::Protocol>, std::uint32_t> name_numbers_;
@@ -64,6 +68,7 @@ class Ports {
   std::vector<Use> uses_;
   ListTable resolved_;  // pairs (name, term), ascending; 0 is none
 
+  std::map<Page, std::uint16_t> page_numbers_;
   ListTable class_terms_;                                 // the terms that cover a class; class 0: none
   std::vector<std::vector<std::uint32_t>> term_classes_;  // by term
 };

@@ -35,8 +35,9 @@ class RowBuilder {
   void build(const Subject& subject, std::span<std::uint32_t> row) {
     collect_rules(subject);
     split_peers(subject);
+    if (touched_.size() < row.size()) std::fill(row.begin(), row.end(), rule_set_for(subject, 0));
     rule_set_of_.assign(states_.size(), kNone);
-    for (std::size_t peer = 0; peer < row.size(); ++peer) {
+    for (const std::uint32_t peer : touched_) {
       std::uint32_t& rule_set = rule_set_of_[state_of_[peer]];
       if (rule_set == kNone) rule_set = rule_set_for(subject, state_of_[peer]);
       row[peer] = rule_set;
@@ -77,7 +78,8 @@ class RowBuilder {
   }
 
   void split_peers(const Subject& subject) {
-    std::fill(state_of_.begin(), state_of_.end(), 0);
+    for (const std::uint32_t peer : touched_) state_of_[peer] = 0;
+    touched_.clear();
     states_.assign(1, State{});
     for (std::uint32_t group = 0; group < groups_.size(); ++group) {
       const std::uint32_t list = groups_[group].list;
@@ -110,6 +112,7 @@ class RowBuilder {
   template <typename Change>
   void split(std::uint32_t peer, Change change) {
     const std::uint32_t parent = state_of_[peer];
+    if (parent == 0) touched_.push_back(peer);
     if (child_of_[parent] == kNone) {
       child_of_[parent] = static_cast<std::uint32_t>(states_.size());
       State child{parent, kNone, 0, states_[parent].own_node};
@@ -122,6 +125,7 @@ class RowBuilder {
   /// A peer with names leaves its state for one that it shares with those on which the names mean the same.
   void split_by_names(std::uint32_t peer) {
     const std::uint32_t parent = state_of_[peer], resolved = classes_.peers[peer].resolved;
+    if (parent == 0) touched_.push_back(peer);
     auto& child = named_states_[std::uint64_t{parent} << 32 | resolved];
     if (child.row != row_number_) {
       child = {row_number_, static_cast<std::uint32_t>(states_.size())};
@@ -193,7 +197,8 @@ class RowBuilder {
   const ClassesDirection& classes_;
   ListTable& decisions_;
   const Limits& limits_;
-  std::vector<std::uint32_t> state_of_;  // by peer
+  std::vector<std::uint32_t> state_of_;  // by peer; 0 for all but touched_
+  std::vector<std::uint32_t> touched_;
   std::vector<std::uint32_t> named_peers_, node_peers_;
 
   std::vector<ListRules> groups_;
