@@ -64,10 +64,8 @@ class Ends {
   policies::Oracle oracle_;
 };
 
-Answer enforced(const image::View& view, const Packet& packet) {
-  const auto slot = image::protocol_slot(kIana[static_cast<std::size_t>(packet.protocol)]);
-  const auto judgement = image::judge(view, image::bind(view, {packet.source}),
-                                      image::bind(view, {packet.destination}), slot, packet.port);
+Answer answer_of(const image::View& view, const Packet& packet) {
+  const auto judgement = enforced(view, packet);
   Answer answer{judgement.fate, judgement.direction, {}};
   if (judgement.rule != 0) {
     const image::Rule& rule = view.rules[judgement.rule];
@@ -81,6 +79,12 @@ Answer enforced(const image::View& view, const Packet& packet) {
 }
 
 }  // namespace
+
+image::Judgement enforced(const image::View& view, const Packet& packet) {
+  const auto slot = image::protocol_slot(kIana[static_cast<std::size_t>(packet.protocol)]);
+  return image::judge(view, image::bind(view, {packet.source}), image::bind(view, {packet.destination}), slot,
+                      packet.port);
+}
 
 std::optional<std::string> find_disagreement(const Scenario& scenario, std::span<const Packet> packets) {
   const auto compiled = compile::compile({.cluster = scenario.cluster,
@@ -96,7 +100,7 @@ std::optional<std::string> find_disagreement(const Scenario& scenario, std::span
 
   const Ends ends(scenario);
   for (const Packet& packet : packets) {
-    const Answer wanted = ends.expected(packet), got = enforced(view, packet);
+    const Answer wanted = ends.expected(packet), got = answer_of(view, packet);
     if (wanted != got) return describe(packet) + "\n  oracle: " + words(wanted) + "\n  image:  " + words(got);
   }
   return std::nullopt;

@@ -5,9 +5,13 @@
 #include <span>
 #include <string>
 
+#include "dataplane/image/query.h"
 #include "tests/property/scenario.h"
 
 namespace bulkhead::property {
+
+/// What the image says of a packet.
+image::Judgement enforced(const image::View& view, const Packet& packet);
 
 /// The first packet on which the validated image and the oracle differ, in words: verdict, deciding end, kind
 /// of reason, or rule. Also a refusal, which none of these small scenarios deserves.

@@ -238,9 +238,19 @@ std::vector<Packet> make_packets(const Scenario& scenario, std::size_t count) {
   std::vector<std::uint16_t> ports = {0, 1, 52, 53, 54, 79, 80, 81, 82, 255, 256, 443, 8080, 8081, 65535};
   Dice dice(scenario.seed * 2);
   std::vector<Packet> packets;
-  for (std::size_t i = 0; i < count; ++i)
-    packets.push_back({dice.pick(ends), dice.pick(ends), static_cast<Protocol>(dice.below(kProtocolCount)),
-                       dice.pick(ports)});
+  for (std::size_t i = 0; i < count; ++i) {
+    Packet packet{dice.pick(ends), dice.pick(ends), static_cast<Protocol>(dice.below(kProtocolCount)),
+                  dice.pick(ports)};
+    for (const auto& endpoint : scenario.cluster.endpoints) {
+      const auto& owned = endpoint.addresses;
+      if (endpoint.ports.empty() || dice.chance(50)) continue;
+      if (std::find(owned.begin(), owned.end(), packet.destination) == owned.end()) continue;
+      const NamedPort& named = dice.pick(endpoint.ports);
+      packet.protocol = named.protocol;
+      packet.port = named.port;
+    }
+    packets.push_back(packet);
+  }
   return packets;
 }
 
