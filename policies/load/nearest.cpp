@@ -74,7 +74,7 @@ std::string one_of(std::span<const std::string_view> words) {
   return text;
 }
 
-std::string quoted(std::string_view text) {
+std::string Quoted::operator()(std::string_view text) const {
   constexpr std::size_t kShown = 60;
   std::string result = "\"";
   for (const char c : text.substr(0, kShown)) {

@@ -19,7 +19,11 @@ std::string did_you_mean(std::string_view word, std::span<const std::string_view
 /// "a", "a or b", "a, b or c".
 std::string one_of(std::span<const std::string_view> words);
 
-/// In double quotes, control and non-ASCII bytes escaped, shortened to 60 bytes.
-std::string quoted(std::string_view text);
+/// In double quotes, control and non-ASCII bytes escaped, shortened to 60 bytes. An object, not a function: for a
+/// std::string, argument-dependent lookup would prefer std::quoted wherever <iomanip> is included.
+struct Quoted {
+  std::string operator()(std::string_view text) const;
+};
+inline constexpr Quoted quoted;
 
 }  // namespace bulkhead::policies

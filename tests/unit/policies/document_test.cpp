@@ -1,0 +1,98 @@
+#include <gtest/gtest.h>
+
+#include "tests/unit/policies/texts.h"
+
+namespace bulkhead::policies {
+namespace {
+
+std::string parse_refusal(const std::string& text, const Limits& limits = {}) {
+  Report report("f");
+  const auto documents = parse_text(text, report, limits);
+  if (report.empty()) return "";
+  EXPECT_TRUE(documents.empty());
+  return format(report.errors().front());
+}
+
+TEST(Document, nodes_know_their_place_and_their_quotes) {
+  Report report("f");
+  const auto documents = parse_text("a: no\nb:\n- \"no\"\n- 'x'\n- |\n  block\n---\n---\nc: {d: }\n", report);
+  ASSERT_TRUE(report.empty());
+  ASSERT_EQ(documents.size(), 3u);
+  const YamlNode* a = documents[0].find("a");
+  ASSERT_NE(a, nullptr);
+  EXPECT_TRUE(a->plain);
+  EXPECT_EQ(a->line, 1u);
+  EXPECT_EQ(a->column, 4u);
+  const YamlNode* b = documents[0].find("b");
+  ASSERT_EQ(b->items.size(), 3u);
+  for (const auto& item : b->items) EXPECT_FALSE(item.plain);
+  EXPECT_EQ(b->items[1].line, 4u);
+  EXPECT_EQ(b->items[2].scalar, "block\n");
+  EXPECT_EQ(documents[1].kind, NodeKind::kNull);
+  EXPECT_EQ(documents[2].find("c")->find("d")->kind, NodeKind::kNull);
+  EXPECT_EQ(documents[2].find("x"), nullptr);
+}
+
+TEST(Document, text_that_is_not_utf8_is_refused) {
+  EXPECT_EQ(parse_refusal("a: \xff\n"), "f:1:4: found the byte 0xff, expected UTF-8");
+  EXPECT_EQ(parse_refusal("a: b\nb: \xc0\xaf\n"), "f:2:4: found the byte 0xc0, expected UTF-8");
+  EXPECT_EQ(parse_refusal("a: \xed\xa0\x80\n"), "f:1:4: found the byte 0xed, expected UTF-8");
+  EXPECT_EQ(parse_refusal("a: \xf4\x90\x80\x80\n"), "f:1:4: found the byte 0xf4, expected UTF-8");
+  EXPECT_EQ(parse_refusal("a: \xe2\x82"), "f:1:4: found the byte 0xe2, expected UTF-8");
+  EXPECT_EQ(parse_refusal(std::string("a: \0b", 5)),
+            "f:1:4: found the control character 0x00, expected text");
+  EXPECT_EQ(parse_refusal("a: \x1b[0m\n"), "f:1:4: found the control character 0x1b, expected text");
+  EXPECT_EQ(parse_refusal("a: \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\n"), "");
+  EXPECT_EQ(parse_refusal("\xef\xbb\xbf"
+                          "a: b\n"),
+            "");
+}
+
+TEST(Document, tabs_indent_nothing_but_may_stand_in_text) {
+  EXPECT_EQ(parse_refusal("a:\n  \tb: c\n"), "f:2:3: found a tab, expected indentation by spaces");
+  EXPECT_EQ(parse_refusal("a: \"x\ty\" # and\there\n\t\n\t# comment\nb: |\n  x\n  \ty\n\n  z\nc: d\n"), "");
+  EXPECT_EQ(parse_refusal("b: |\n  x\n\tc: d\n"), "f:3:1: found a tab, expected indentation by spaces");
+}
+
+TEST(Document, size_depth_and_number_of_values_are_bounded) {
+  EXPECT_EQ(parse_refusal("a: b\n", {4, 100, 64}), "f: found 5 bytes, expected at most 4");
+  EXPECT_EQ(parse_refusal("[1, 2, 3]", {100, 3, 64}),
+            "f:1:8: found more than 3 values, which is the limit of a file");
+  EXPECT_EQ(parse_refusal(std::string(64, '[') + std::string(64, ']')), "");
+  EXPECT_EQ(parse_refusal(std::string(65, '[') + std::string(65, ']')),
+            "f:1:65: found values nested deeper than 64 levels");
+  EXPECT_NE(parse_refusal(std::string(100'000, '[')), "");
+  EXPECT_NE(parse_refusal(std::string(100'000, '{')), "");
+  std::string deep;
+  for (int i = 0; i < 5000; ++i) deep += "- ";
+  EXPECT_NE(parse_refusal(deep), "");
+}
+
+TEST(Document, line_endings_of_other_systems_are_fine) {
+  Report report("f");
+  const auto documents = parse_text("a: b\r\nc: d\r\n", report);
+  ASSERT_TRUE(report.empty());
+  EXPECT_EQ(documents[0].find("c")->scalar, "d");
+  EXPECT_EQ(documents[0].find("c")->line, 2u);
+}
+
+TEST(Nearest, slips_of_the_finger_are_found_and_strangers_are_not) {
+  const std::vector<std::string_view> words = {"podSelector", "namespaceSelector", "ipBlock", "TCP"};
+  EXPECT_EQ(nearest("podSelectr", words), "podSelector");
+  EXPECT_EQ(nearest("podselector", words), "podSelector");
+  EXPECT_EQ(nearest("podSelecotr", words), "podSelector");
+  EXPECT_EQ(nearest("ipblok", words), "ipBlock");
+  EXPECT_EQ(nearest("tcp", words), "TCP");
+  EXPECT_EQ(nearest("x", words), std::nullopt);
+  EXPECT_EQ(nearest("", words), std::nullopt);
+  EXPECT_EQ(nearest("somethingElse", words), std::nullopt);
+  EXPECT_EQ(nearest(std::string(65, 'a'), words), std::nullopt);
+}
+
+TEST(Nearest, quoted_text_is_safe_to_print) {
+  EXPECT_EQ(quoted("a\"b\\\n\xc3\xa4"), "\"a\\\"b\\\\\\x0a\\xc3\\xa4\"");
+  EXPECT_EQ(quoted(std::string(100, 'a')), "\"" + std::string(60, 'a') + "...\"");
+}
+
+}  // namespace
+}  // namespace bulkhead::policies

@@ -1,0 +1,80 @@
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "tests/unit/policies/texts.h"
+
+namespace bulkhead::policies {
+namespace {
+
+struct Block {
+  std::string kind, title, text, messages;
+};
+
+/// The format stands at the top of refusals.txt.
+std::vector<Block> read_blocks() {
+  std::vector<Block> blocks;
+  std::ifstream stream(REFUSALS_DIRECTORY "/refusals.txt");
+  bool in_messages = false;
+  for (std::string line; std::getline(stream, line);) {
+    if (line.starts_with("=== ")) {
+      const std::size_t colon = line.find(": ");
+      blocks.push_back({line.substr(4, colon - 4), line.substr(colon + 2), "", ""});
+      in_messages = false;
+    } else if (line == ">>>") {
+      in_messages = true;
+    } else if (!blocks.empty()) {
+      (in_messages ? blocks.back().messages : blocks.back().text) += line + "\n";
+    }
+  }
+  return blocks;
+}
+
+TEST(Refusals, every_message_is_exact) {
+  const auto blocks = read_blocks();
+  ASSERT_GE(blocks.size(), 30u);
+  for (const auto& block : blocks) {
+    const std::string text = block.kind == "NetworkPolicy"        ? network_policy(block.text)
+                             : block.kind == "SegmentationPolicy" ? segmentation_policy(block.text)
+                                                                  : block.text;
+    EXPECT_EQ(refusal(text) + "\n", block.messages) << block.title;
+  }
+}
+
+TEST(Refusals, one_bad_file_refuses_the_whole_set) {
+  const std::vector<File> files = {{"good.yaml", network_policy("  podSelector: {}\n")},
+                                   {"bad.yaml", "apiVersion: v1\nkind: Pod\n"},
+                                   {"worse.yaml", "a: [\n"}};
+  const Loaded loaded = load(files);
+  EXPECT_TRUE(loaded.policies.policies.empty());
+  ASSERT_EQ(loaded.errors.size(), 2u);
+  EXPECT_EQ(loaded.errors[0].origin.file, "bad.yaml");
+  EXPECT_EQ(loaded.errors[1].origin.file, "worse.yaml");
+}
+
+TEST(Refusals, other_kinds_are_passed_over_only_where_asked_and_only_if_harmless) {
+  const LoadOptions mixed{true, {}};
+  EXPECT_EQ(refusal("apiVersion: v1\nkind: Pod\n", mixed), "");
+  EXPECT_EQ(refusal("apiVersion: apps/v1\nkind: Deployment\n", mixed), "");
+  EXPECT_NE(refusal("apiVersion: networking.k8s.io/v1\nkind: NetworkPolcy\n", mixed), "");
+  EXPECT_NE(refusal("apiVersion: networking.k8s.io/v2\nkind: NetworkPolicy\n", mixed), "");
+  EXPECT_NE(refusal("apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\n", mixed), "");
+}
+
+TEST(Refusals, files_that_cannot_be_read) {
+  const std::vector<std::string> paths = {"/nonexistent/p.yaml", "/"};
+  const Loaded loaded = load_paths(paths);
+  ASSERT_EQ(loaded.errors.size(), 2u);
+  EXPECT_EQ(format(loaded.errors[0]), "/nonexistent/p.yaml: cannot be opened: No such file or directory");
+  EXPECT_EQ(format(loaded.errors[1]), "/: not a regular file");
+}
+
+TEST(Refusals, errors_are_bounded) {
+  std::string text = "spec: 1\n";
+  for (int i = 0; i < 1000; ++i) text += "---\njust text\n";
+  const Loaded loaded = load_text(text);
+  EXPECT_EQ(loaded.errors.size(), Report::kErrorsMax + 1);
+}
+
+}  // namespace
+}  // namespace bulkhead::policies
