@@ -99,7 +99,7 @@ std::optional<Refusal> check_trie(std::span<const std::uint32_t> entries, std::u
       continue;
     }
     const std::uint32_t child = entry & ~kTrieChildBit;
-    if (child <= node || child >= nodes || levels[child] != kUnknown || level + 1 == kLevels)
+    if (child >= nodes || levels[child] != kUnknown || level + 1 == kLevels)
       return refuse_at("trie", i, "node ", node, " may not have the child ", child);
     levels[child] = static_cast<std::uint8_t>(level + 1);
   }

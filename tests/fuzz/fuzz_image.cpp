@@ -8,6 +8,7 @@
 
 #include "dataplane/image/layout.h"
 #include "tests/unit/image/probe.h"
+#include "tests/unit/image/reshape.h"
 #include "tests/unit/image/sample.h"
 
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max_size);
@@ -106,6 +107,35 @@ std::vector<std::byte> own_copy(std::span<const std::byte> section) {
   return {section.begin(), section.end()};
 }
 
+/// Makes one table longer or shorter and moves the others along.
+template <class Header>
+std::vector<std::byte> resized(std::span<const std::byte> section, SectionKind kind, std::mt19937& random) {
+  if (check_frame(section, kind, false)) return own_copy(section);
+  Header header;
+  std::memcpy(&header, section.data(), sizeof header);
+  std::vector<std::pair<const char*, std::uint64_t>> tables;
+  for_each_table(header, [&](const char* name, const TableRef& ref, std::size_t) {
+    tables.push_back({name, ref.count});
+  });
+  const auto [name, count] = tables[random() % tables.size()];
+  const std::uint64_t change = 1 + random() % 8;
+  return sample::resize_table<Header>(section, name,
+                                      random() % 2 == 0 ? count + change : count - std::min(count, change));
+}
+
+std::size_t resize(std::uint8_t* data, std::size_t size, std::size_t max_size, const Sections& sections,
+                   std::mt19937& random) {
+  sample::Image image{own_copy(sections.policy), own_copy(sections.binding)};
+  if (random() % 2 == 0)
+    image.policy = resized<PolicyHeader>(image.policy, SectionKind::kPolicy, random);
+  else
+    image.binding = resized<BindingHeader>(image.binding, SectionKind::kBinding, random);
+  const std::vector<std::byte> file = sample::file_of(image);
+  if (file.size() > max_size) return size;
+  std::memcpy(data, file.data(), file.size());
+  return file.size();
+}
+
 }  // namespace
 }  // namespace bulkhead::image
 
@@ -118,6 +148,7 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
   if (sections == nullptr || sections->policy.size() < sizeof(PolicyHeader) ||
       sections->binding.size() < sizeof(BindingHeader) || random() % 64 == 0)
     return fresh_image(data, max_size, random);
+  if (random() % 8 == 0) return resize(data, size, max_size, *sections, random);
   for (std::uint64_t left = 1 + random() % 3; left != 0; --left) {
     const auto second =
         static_cast<std::size_t>(reinterpret_cast<const std::uint8_t*>(sections->binding.data()) - data);
