@@ -74,7 +74,8 @@ std::optional<Refusal> check_slots(std::span<const AddressSlot> slots, std::uint
 }
 
 /// The trie must be two trees whose children follow their parents: then one pass gives every node its level,
-/// and none is deeper than an address has bytes.
+/// and none is deeper than an address has bytes. Nodes up to the current one have their levels already, so that a
+/// step back or in a circle meets one of those.
 std::optional<Refusal> check_trie(std::span<const std::uint32_t> entries, std::uint32_t root_v4,
                                   std::uint32_t root_v6, std::uint64_t records) {
   if (entries.size() % kTrieEntries != 0)

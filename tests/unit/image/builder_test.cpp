@@ -83,6 +83,20 @@ TEST(Builder, every_address_is_bound_as_it_was_given) {
   }
 }
 
+TEST(Builder, another_seed_parts_addresses_that_crowd_one_home) {
+  Tables tables = sample::make_tables();
+  tables.binding.bound.clear();
+  constexpr std::uint64_t kMask = 63;  // 17 to 32 addresses
+  for (std::uint32_t i = 0; tables.binding.bound.size() <= kProbesMax; ++i)
+    if ((slot_hash(0, sample::endpoint_v4(i)) & kMask) == 5)
+      tables.binding.bound.push_back({sample::endpoint_v4(i), 4, 0});
+  const Image image = sample::build(tables);
+  const View view = view_of(image);
+  EXPECT_EQ(view.slot_mask, kMask);
+  EXPECT_EQ(view.binding->slot_seed, 1u);
+  for (const BoundAddress& bound : tables.binding.bound) EXPECT_EQ(bind(view, bound.address).record, 4u);
+}
+
 TEST(Builder, address_table_stays_at_most_half_full_but_not_much_larger) {
   Shape shape;
   shape.endpoints = 50'000;
@@ -189,6 +203,8 @@ TEST(Builder, too_large_a_section_is_refused_with_its_largest_table) {
   EXPECT_NE(reason_of(build_binding(tables.binding, {}, {10'000})).find("its largest table is trie"),
             std::string::npos);
   EXPECT_NE(reason_of(build_binding(tables.binding, {}, {1'000})).find("its largest table is slots"),
+            std::string::npos);
+  EXPECT_NE(reason_of(build_binding(tables.binding, {}, {5'000})).find("trie with 12 address blocks"),
             std::string::npos);
   const std::size_t exact = sample::build(tables).policy.size();
   EXPECT_EQ(reason_of(build_policy(tables.policy, {exact})), "not refused");
