@@ -60,6 +60,8 @@ struct alignas(64) Parsed {
   std::uint16_t fragment_offset = 0;  // bytes into the datagram's fragmentable part
   std::uint32_t fragment_id = 0;
   std::uint32_t l3_bytes = 0;  // of the whole IP packet, header included; frame padding excluded
+
+  bool operator==(const Parsed&) const = default;
 };
 static_assert(sizeof(Parsed) == 64);
 

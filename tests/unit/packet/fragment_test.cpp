@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <memory>
+
 #include "dataplane/packet/packet.h"
 #include "tests/unit/packet/frames.h"
 
@@ -143,12 +146,43 @@ TEST(Quoted, first_fragments_and_extension_headers_are_understood) {
   quote_of(11, ipv4({.fragment = kMore}, udp(5, 6, {}, 3000)), false, true);
 }
 
+TEST(Quoted, a_cut_quote_is_read_only_as_far_as_it_goes) {
+  for (const bool v6 : {false, true}) {
+    const Bytes quote = v6 ? ipv6({}, part(udp(5, 6, {}), 0, 8)) : ipv4({}, part(udp(5, 6, {}), 0, 8));
+    const Bytes frame = v6 ? ethernet(0x86dd, ipv6({.next = 58}, icmp(1, 0, 0, quote)))
+                           : ethernet(0x0800, ipv4({.protocol = 1}, icmp(3, 0, 0, quote)));
+    const Parsed error = read(frame);
+    for (std::size_t readable = 0; readable <= frame.size(); ++readable) {
+      const Bytes cut = part(frame, 0, readable);
+      const auto exact = std::make_unique<std::uint8_t[]>(readable);
+      if (readable != 0) std::memcpy(exact.get(), cut.data(), readable);
+      Parsed quoted;
+      EXPECT_EQ(parse_quoted(exact.get(), static_cast<std::uint32_t>(readable), error, quoted),
+                readable == frame.size());
+    }
+  }
+}
+
+TEST(Quoted, flags_and_identification_are_the_lost_packets) {
+  Parsed p = quote_of(3, ipv4({.fragment = 0x4000}, udp(5, 6, {})), false, true);
+  EXPECT_EQ(p.flags, kIpv4 | kDontFragment);
+  EXPECT_EQ(p.fragment_id, 0u);
+  p = quote_of(3, ipv4({.fragment = kMore}, udp(5, 6, {})), false, true);
+  EXPECT_EQ(p.flags, kIpv4 | kFragment | kMoreFragments);
+  EXPECT_EQ(p.fragment_id, 0x1234u);
+  p = quote_of(1, ipv6({.next = 58}, icmp(139, 2, 7, {})), true, true);
+  EXPECT_EQ(p.source_port, 139 << 8 | 2);
+}
+
 TEST(Quoted, what_has_no_key_is_refused) {
   quote_of(3, ipv4({.fragment = 100}, udp(5, 6, {})), false, false);
   quote_of(3, ipv4({.protocol = 1}, icmp(3, 0, 0, {})), false, false);
   quote_of(1, ipv6({.next = 58}, icmp(1, 0, 0, {})), true, false);
   quote_of(3, join({ipv6({}, udp(5, 6, {})), filler(4)}), false, false);
   quote_of(3, ipv4({.options = {1, 1, 1, 1}}, filler(7)), false, false);
+  quote_of(3, ipv4({.first = 0x44}, filler(16)), false, false);
+  quote_of(3, ipv4({.protocol = 58}, filler(16)), false, false);
+  quote_of(1, ipv6({.next = 1}, filler(16)), true, false);
   quote_of(1, ipv6({.source = abi::address_v4(kA4)}, udp(5, 6, {})), true, false);
 }
 

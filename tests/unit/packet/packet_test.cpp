@@ -80,7 +80,7 @@ TEST(Plain, both_paths_agree_on_every_byte_flip) {
         Parsed fast, slow;
         parse_any(frame.data(), bytes, bytes, 0, slow);
         if (!parse_plain(frame.data(), bytes, bytes, 0, fast)) continue;
-        ASSERT_EQ(std::memcmp(&fast, &slow, sizeof fast), 0) << "byte " << at << " = " << value;
+        ASSERT_TRUE(fast == slow) << "byte " << at << " = " << value;
       }
     Parsed fast;
     const auto bytes = static_cast<std::uint32_t>(good.size());
@@ -279,6 +279,7 @@ TEST(Icmp, queries_are_flows_by_identifier) {
   EXPECT_EQ(ping6.policy_port, 128);
   const Parsed other = read4({.protocol = 1}, icmp(9, 16, 0xbeef'0001, filler(8)));
   EXPECT_EQ(other.source_port, 9 << 8 | 16);
+  EXPECT_EQ(read6({.next = 58}, icmp(139, 2, 0xbeef'0001, {})).source_port, 139 << 8 | 2);
 }
 
 TEST(Icmp, errors_are_told_apart) {
@@ -351,6 +352,14 @@ TEST(Ipv6, disordered_or_endless_chains_are_refused) {
   EXPECT_EQ(fate6({.next = 60}, long_pad), Fate::kMalformedExtension);
 }
 
+TEST(Ipv6, a_chain_may_end_where_the_packet_ends) {
+  EXPECT_EQ(fate6({.next = 60}, Bytes{59, 0, 1, 4, 0, 0, 0, 0}), Fate::kForwarded);
+  EXPECT_EQ(fate6({.next = 51}, join({{59, 1}, Bytes(10)})), Fate::kForwarded);
+  EXPECT_EQ(fate6({.next = 51}, join({{59, 0}, Bytes(10)})), Fate::kMalformedExtension);
+  for (std::uint8_t next : {0, 43, 44, 51, 60})
+    EXPECT_EQ(fate6({.next = next}, Bytes(7)), Fate::kMalformedExtension) << int{next};
+}
+
 TEST(Ipv6, routing_headers_that_lead_elsewhere_are_refused) {
   const auto routing = [](std::uint8_t type, std::uint8_t left) {
     return join({{17, 2, type, left}, Bytes(20), udp(1, 2, {})});
@@ -373,6 +382,12 @@ TEST(Neighbour, needs_hop_limit_255_and_its_whole_message) {
   EXPECT_EQ(
       fate6({.next = 44, .hop_limit = 255}, join({fragment_header(58, 1, 7), icmp(135, 0, 0, filler(112))})),
       Fate::kMalformedIcmp);
+}
+
+TEST(Neighbour, is_every_type_from_133_to_137) {
+  for (std::uint8_t type = 130; type < 140; ++type)
+    EXPECT_EQ(read6({.next = 58, .hop_limit = 255}, icmp(type, 0, 0, filler(32))).kind,
+              type >= 133 && type <= 137 ? Kind::kNeighbour : Kind::kFlow);
 }
 
 TEST(Neighbour, other_group_messages_are_only_groups) {
