@@ -9,6 +9,7 @@
 #include <compare>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 namespace bulkhead::abi {
 
@@ -17,6 +18,15 @@ struct Address {
   std::array<std::uint8_t, 16> bytes{};
 
   auto operator<=>(const Address&) const = default;
+
+  /// In two words: what std::array has is a call of memcmp, and this is on every packet's way.
+  constexpr bool operator==(const Address& other) const {
+    if (std::is_constant_evaluated()) return bytes == other.bytes;
+    std::uint64_t mine[2], others[2];
+    std::memcpy(mine, bytes.data(), sizeof mine);
+    std::memcpy(others, other.bytes.data(), sizeof others);
+    return ((mine[0] ^ others[0]) | (mine[1] ^ others[1])) == 0;
+  }
 
   bool is_v4() const {
     static constexpr std::uint8_t kPrefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
