@@ -34,7 +34,7 @@ Bytes plain(std::mt19937& random, bool tcp) {
 Bytes one(std::mt19937& random, Mix mix) {
   const bool tcp = mix == kPlainTcp || random() % 2 == 0;
   const frames::Ipv6 v6{.next = static_cast<std::uint8_t>(tcp ? 6 : 17)};
-  const Bytes transport = tcp ? frames::tcp(1, 2, 16, {}) : frames::udp(1, 2, {});
+  const Bytes transport = tcp ? frames::tcp(1, 2, 16, {}) : frames::udp(1, 2, Bytes(12));
   const unsigned kind = mix == kEverything ? random() % 6 : 0;
   if (mix == kTagged) return frames::ethernet(0x0800, plain(random, tcp), {.vlan = 5});
   if (mix == kIpv6 || kind == 1) return frames::ethernet(0x86dd, frames::ipv6(v6, transport));

@@ -3,6 +3,7 @@
 // No bounds are checked here: callers have compared lengths before.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -58,22 +59,32 @@ inline void store_address_v4(std::uint8_t* at, std::uint32_t raw) {
   std::memcpy(at + 8, &low, sizeof low);
 }
 
-/// One's complement sum of a 20-byte IPv4 header, folded to 16 bits: 0xffff where its checksum is right
-/// (RFC 1071; the sum does not depend on the byte order).
-inline std::uint32_t header_sum20(const std::uint8_t* at) {
-  const std::uint64_t first = load_raw64(at), second = load_raw64(at + 8);
-  std::uint64_t sum =
-      (first & 0xffff'ffff) + (first >> 32) + (second & 0xffff'ffff) + (second >> 32) + load_raw32(at + 16);
-  sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<std::uint32_t>((sum & 0xffff) + (sum >> 16));
+/// Whether a 20-byte IPv4 header's checksum is right: whether the one's complement sum of its 16-bit words is
+/// 0xffff (RFC 1071). That is to say, whether the header as a number is a multiple of 65535, since 2^16, 2^32
+/// and 2^64 all leave 1; and an odd divisor is tested by one multiplication with its inverse. The version is
+/// for the caller: 20 zeros pass.
+inline bool header_sums_up(const std::uint8_t* at) {
+  constexpr std::uint64_t kDivisor = 0xffff, kInverse = [] {
+    std::uint64_t inverse = kDivisor;  // right in the low 3 bits; each step doubles them
+    for (int step = 0; step < 5; ++step) inverse *= 2 - kDivisor * inverse;
+    return inverse;
+  }();
+  static_assert(kDivisor * kInverse == 1);
+  const std::uint64_t first = load_raw64(at), second = load_raw64(at + 8), last = load_raw32(at + 16);
+  std::uint64_t sum = first + second;
+  const std::uint64_t rest = last + std::uint64_t{sum < second};
+  sum += rest;
+  sum += std::uint64_t{sum < rest};
+  return sum * kInverse <= ~std::uint64_t{0} / kDivisor;
 }
 
 /// 1 where an IPv4 address with this first byte needs a closer look: this-network 0/8, loopback 127/8,
 /// 169/8 for its link-local part, and 224/3 for multicast and reserved ones.
-inline std::uint32_t remarkable_v4(std::uint32_t first_byte) {
-  return std::uint32_t{first_byte - 1 >= 223u} | std::uint32_t{first_byte == 127} |
-         std::uint32_t{first_byte == 169};
-}
+inline constexpr std::array<std::uint8_t, 256> kRemarkableV4 = [] {
+  std::array<std::uint8_t, 256> remarkable{};
+  for (std::size_t byte = 0; byte < 256; ++byte)
+    remarkable[byte] = byte == 0 || byte == 127 || byte == 169 || byte >= 224;
+  return remarkable;
+}();
 
 }  // namespace bulkhead::packet

@@ -9,8 +9,9 @@ namespace {
 constexpr std::uint32_t kMiddleFragmentBytesMin = 61;
 
 std::uint32_t header_sum(const std::uint8_t* header, std::uint32_t header_bytes) {
-  std::uint32_t sum = header_sum20(header);
-  for (std::uint32_t at = 20; at < header_bytes; at += 2) sum += load_raw16(header + at);
+  std::uint32_t sum = 0;
+  for (std::uint32_t at = 0; at < header_bytes; at += 4)
+    sum += load_raw16(header + at) + load_raw16(header + at + 2);
   sum = (sum & 0xffff) + (sum >> 16);
   return (sum & 0xffff) + (sum >> 16);
 }

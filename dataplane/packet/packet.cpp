@@ -47,6 +47,22 @@ abi::Fate read_frame(const Frame& frame, std::uint16_t vlan, Parsed& parsed) {
 
 }  // namespace
 
+void parse_other(const std::uint8_t* frame, std::uint32_t readable, std::uint32_t frame_bytes,
+                 std::uint16_t vlan, Parsed& parsed) {
+  // A priority tag is for the general way, and so is any tag but the expected one.
+  constexpr std::uint32_t kTagBytes = 4;
+  const bool tagged = vlan != 0;
+  if (!tagged) {
+    if (parse_plain_v6(frame, readable, frame_bytes, 0, parsed)) return;
+  } else if (readable >= kEthernetBytes + kTagBytes && load_be16(frame + 12) == kTypeVlan &&
+             (load_be16(frame + 14) & 0x0fff) == vlan) {
+    if (parse_plain_v4(frame, readable, frame_bytes, kTagBytes, parsed) ||
+        parse_plain_v6(frame, readable, frame_bytes, kTagBytes, parsed))
+      return;
+  }
+  parse_any(frame, readable, frame_bytes, vlan, parsed);
+}
+
 void parse_any(const std::uint8_t* data, std::uint32_t readable, std::uint32_t frame_bytes,
                std::uint16_t vlan, Parsed& parsed) {
   parsed = Parsed{};

@@ -85,7 +85,7 @@ TEST(Checksum, partial_ones_are_completed_over_scattered_bytes) {
 
     const Bytes v6 = ipv6({}, udp(1, 2, filler(payload)));
     Bytes frame6 = ethernet(0x86dd, partial(v6, 6));
-    ASSERT_TRUE(complete_partial(ranges_of(frame6, {62}), 54, 6, size32(frame6)));
+    ASSERT_TRUE(complete_partial(ranges_of(frame6, {60}), 54, 6, size32(frame6)));
     EXPECT_EQ(ip_of(frame6), sealed(v6));
   }
 }
@@ -111,6 +111,18 @@ TEST(Checksum, only_the_transport_headers_own_field_may_be_asked_for) {
   EXPECT_FALSE(partial_fits(read(ethernet(0x0800, ipv4({.fragment = 100}, filler(40)))), 34, 6));
   EXPECT_FALSE(partial_fits(read(ethernet(0x0800, ipv4({.protocol = 132}, filler(40)))), 34, 8));
   EXPECT_FALSE(partial_fits(read(ethernet(0x0806, arp(1, kMacA, kA4, kB4))), 42, 6));
+  const Parsed udp4 = read(ethernet(0x0800, ipv4({}, udp(1, 2, {}))));
+  EXPECT_TRUE(partial_fits(udp4, 34, 6));
+  EXPECT_FALSE(partial_fits(udp4, 34, 16));
+  const Parsed echo4 = read(ethernet(0x0800, ipv4({.protocol = 1}, icmp(8, 0, 1, {}))));
+  EXPECT_TRUE(partial_fits(echo4, 34, 2));
+  EXPECT_FALSE(partial_fits(echo4, 34, 6));
+  EXPECT_TRUE(partial_fits(read(ethernet(0x86dd, ipv6({.next = 58}, icmp(128, 0, 1, {})))), 54, 2));
+  EXPECT_TRUE(partial_fits(read(ethernet(0x0800, ipv4({.protocol = 136}, filler(8)))), 34, 6));
+  EXPECT_FALSE(partial_fits(read(ethernet(0x0800, ipv4({.protocol = 136}, filler(7)))), 34, 6));
+  Parsed dropped = udp4;
+  dropped.kind = Kind::kDrop;
+  EXPECT_FALSE(partial_fits(dropped, 34, 6));
 }
 
 TEST(Rewrite, every_hop_keeps_the_header_checksum_right) {
