@@ -154,6 +154,11 @@ TEST_F(Classify, node_and_gateway_lie_behind_the_host_port) {
   expect_fate(Fate::kNoRoute, kWeb, kNode, 1, Router{0, kUplink});
 }
 
+TEST_F(Classify, missing_gateway_is_not_the_unspecified_address) {
+  expect_way(kWeb, Address{}, 1, kUplink);
+  expect_way(Address{}, kWeb, kUplink, 1);
+}
+
 TEST_F(Classify, nothing_leaves_where_it_came_in) {
   expect_fate(Fate::kNoRoute, kWeb, kWeb, 1);
   expect_fate(Fate::kNoRoute, kNode, kWorld, kHost, kHostOnly);
