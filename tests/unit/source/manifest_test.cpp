@@ -7,7 +7,6 @@
 namespace bulkhead::source {
 namespace {
 
-using policies::Limits;
 using policies::Protocol;
 
 Manifests read(const std::string& text) {
@@ -144,8 +143,9 @@ metadata:
 }
 
 TEST(Manifest, finished_pods_have_released_their_address) {
-  const Manifests manifests = read(pod("a", "phase: Succeeded, podIP: 10.0.0.1") + pod("b", "phase: Failed, podIP: 10.0.0.1") +
-                                   pod("c", "phase: Running, podIP: 10.0.0.1") + pod("d", "phase: Pending"));
+  const Manifests manifests =
+      read(pod("a", "phase: Succeeded, podIP: 10.0.0.1") + pod("b", "phase: Failed, podIP: 10.0.0.1") +
+           pod("c", "phase: Running, podIP: 10.0.0.1") + pod("d", "phase: Pending"));
   ASSERT_TRUE(manifests.ok());
   ASSERT_EQ(manifests.cluster.endpoints.size(), 2u);
   EXPECT_EQ(manifests.cluster.endpoints[0].name, "c");
@@ -180,14 +180,16 @@ TEST(Manifest, host_network_pods_lend_their_addresses_to_the_node) {
 TEST(Manifest, namespaces_that_only_pods_mention_bear_their_name_as_a_label) {
   const Manifests manifests = read(pod("a", "podIP: 10.0.0.1"));
   ASSERT_EQ(manifests.cluster.namespaces.size(), 1u);
-  EXPECT_EQ(manifests.cluster.namespaces[0].labels, (policies::Labels{{"kubernetes.io/metadata.name", "shop"}}));
+  EXPECT_EQ(manifests.cluster.namespaces[0].labels,
+            (policies::Labels{{"kubernetes.io/metadata.name", "shop"}}));
   EXPECT_EQ(manifests.cluster.endpoints[0].id, "shop/a");
 }
 
 TEST(Manifest, policies_stand_among_objects_and_harmless_kinds_are_passed_over) {
-  const Manifests manifests =
-      read("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\n"
-           "---\napiVersion: v1\nkind: Service\nmetadata: {name: s}\n" + pod("a", "podIP: 10.0.0.1"));
+  const Manifests manifests = read(
+      "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\n"
+      "---\napiVersion: v1\nkind: Service\nmetadata: {name: s}\n" +
+      pod("a", "podIP: 10.0.0.1"));
   ASSERT_TRUE(manifests.ok());
   EXPECT_EQ(manifests.policies.policies.size(), 1u);
   EXPECT_EQ(manifests.cluster.endpoints.size(), 1u);
@@ -202,13 +204,17 @@ TEST(Manifest, refusals) {
             "m.yaml:8:1: found Pod with uid u a second time, expected it once (also at m.yaml:2)");
   EXPECT_EQ(refusal(pod("a", "podIP: 10.0.0")),
             "m.yaml:6:17: status.podIP: found \"10.0.0\", expected an IPv4 or IPv6 address");
-  EXPECT_EQ(refusal(pod("a", "phase: Running", ", labels: {v: 1.10}")),
-            "m.yaml:4:51: metadata.labels.v: found the number 1.10, expected a string; write \"1.10\" in quotes");
-  EXPECT_EQ(refusal("apiVersion: v1\nkind: Pdo\n"), "m.yaml:2:7: kind: found the kind \"Pdo\"; did you mean \"Pod\"?");
+  EXPECT_EQ(
+      refusal(pod("a", "phase: Running", ", labels: {v: 1.10}")),
+      "m.yaml:4:50: metadata.labels.v: found the number 1.10, expected a string; write \"1.10\" in quotes");
+  EXPECT_EQ(refusal("apiVersion: v1\nkind: Pdo\n"),
+            "m.yaml:2:7: kind: found the kind \"Pdo\"; did you mean \"Pod\"?");
   EXPECT_EQ(refusal("apiVersion: v2\nkind: Pod\n"),
             "m.yaml:1:13: apiVersion: found \"v2\", expected v1 for Pod");
-  EXPECT_EQ(refusal("apiVersion: v1\nkind: Node\nmetadata: {name: a}\nstatus: {addresses: [{type: InternalIP, address: 10.0.0.1}]}\n"
-                    "---\napiVersion: v1\nkind: Node\nmetadata: {name: b}\nstatus: {addresses: [{type: InternalIP, address: 10.0.0.1}]}\n"),
+  EXPECT_EQ(refusal("apiVersion: v1\nkind: Node\nmetadata: {name: a}\nstatus: {addresses: [{type: "
+                    "InternalIP, address: 10.0.0.1}]}\n"
+                    "---\napiVersion: v1\nkind: Node\nmetadata: {name: b}\nstatus: {addresses: [{type: "
+                    "InternalIP, address: 10.0.0.1}]}\n"),
             "m.yaml:9:50: status.addresses[0].address: found 10.0.0.1 at node a too, expected one owner");
   EXPECT_EQ(refusal("apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\n"),
             "m.yaml:2:7: kind: found the kind \"ClusterNetworkPolicy\", expected List, NetworkPolicy or "
