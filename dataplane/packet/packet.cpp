@@ -23,9 +23,9 @@ abi::Fate read_ethernet(const Frame& frame, std::uint16_t vlan, std::uint16_t& t
     tagged = load_be16(frame.data + 14) & 0x0fff;
     type = load_be16(frame.data + 16);
     parsed.l3_offset = kEthernetBytes + 4;
+    parsed.flags |= kVlanTagged;
   }
   if (tagged != vlan || type == kTypeVlan || type == kTypeServiceVlan) return abi::Fate::kVlanUnexpected;
-  if (tagged != 0) parsed.flags |= kVlanTagged;
   return abi::Fate::kForwarded;
 }
 

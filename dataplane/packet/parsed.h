@@ -29,7 +29,7 @@ enum Flags : std::uint8_t {
   kFragment = 2,  // any fragment; fragment_offset 0 is the first one
   kMoreFragments = 4,
   kDontFragment = 8,  // IPv4 DF; always set for IPv6
-  kVlanTagged = 16,   // carried the 802.1Q tag that the port expects
+  kVlanTagged = 16,   // an 802.1Q tag lies before the IP header: the port's own, or a priority tag
   kGatewayTtl = 32,   // reserved for forward/
 };
 

@@ -34,8 +34,8 @@ void repair_checksum(std::uint8_t* frame, std::uint32_t bytes) {
 void check(const Parsed& p, std::uint32_t readable, std::uint32_t frame_bytes, std::uint16_t vlan) {
   require((p.kind == Kind::kDrop) == (p.fate != abi::Fate::kForwarded));
   if (p.kind == Kind::kDrop) return;
-  require(((p.flags & packet::kVlanTagged) != 0) == (vlan != 0));
-  require(p.l3_offset == 14 || p.l3_offset == 18);
+  const bool tagged = (p.flags & packet::kVlanTagged) != 0;
+  require(p.l3_offset == (tagged ? 18 : 14) && (tagged || vlan == 0));
   require(p.l3_offset + p.l3_bytes <= frame_bytes);
   require(p.l4_offset > p.l3_offset && p.l4_offset <= p.l3_offset + p.l3_bytes && p.l4_offset <= readable);
   if (p.kind == Kind::kArp) return;

@@ -190,7 +190,7 @@ TEST(Vlan, anything_but_the_expected_tag_is_refused) {
 TEST(Vlan, a_priority_tag_counts_as_untagged) {
   const Parsed p = read(ethernet(0x0800, ipv4({}, udp(1, 2, {})), {.vlan = 0xe000}));
   EXPECT_EQ(p.kind, Kind::kFlow);
-  EXPECT_EQ(p.flags, kIpv4);
+  EXPECT_EQ(p.flags, kIpv4 | kVlanTagged);
   EXPECT_EQ(p.l3_offset, 18);
 }
 
