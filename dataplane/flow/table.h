@@ -228,6 +228,8 @@ class Table {
   const Hasher& hasher() const { return hasher_; }
 
  private:
+  friend struct Race;  // a test's hand between publishing and looking for duplicates
+
   static constexpr std::uint32_t kSlots = abi::kFlowBucketSlots;
   static constexpr std::uint32_t kAgeAhead = 4;  // buckets: enough lines under way to hide their latency
 

@@ -128,6 +128,24 @@ TEST_F(FragmentsTest, datagrams_are_told_apart_by_every_part_of_their_key) {
   EXPECT_EQ(count, 6);
 }
 
+TEST(FragmentChains, datagrams_of_one_bucket_are_told_apart) {
+  Fragments crowded(Hasher(kSeed), {5, 16, 30'000});  // 16 buckets
+  const abi::Address other = abi::address_v4(0x0a000003);
+  ReleasedFragment released;
+  for (std::uint32_t id = 0; id < 300; id += 2) {
+    const Fragment base{&kFrom, &kTo, id, 17, true, 8, 8};
+    std::vector<Fragment> all(5, base);
+    all[1].source = &other;
+    all[2].destination = &other;
+    all[3].id = id + 1;
+    all[4].protocol = 6;
+    for (const Fragment& one : all) EXPECT_EQ(crowded.take(one, nullptr, 0).step, FragmentStep::kHold) << id;
+    EXPECT_EQ(crowded.datagrams(), 5u);
+    crowded.flush();
+    while (crowded.next_released(released)) continue;
+  }
+}
+
 TEST_F(FragmentsTest, overlap_poisons_the_datagram) {
   const Piece overlaps[] = {
       {1472, 1480, true},   // begins inside
@@ -189,6 +207,13 @@ TEST_F(FragmentsTest, two_ends_or_pieces_beyond_the_end_poison) {
     EXPECT_EQ(take(piece, 2, 0, id).verdict.fate, Fate::kFragmentOverlap) << piece.offset;
     EXPECT_EQ(take({0, 8, true}, 3, 0, id).step, FragmentStep::kDrop) << piece.offset;
   }
+}
+
+TEST_F(FragmentsTest, an_end_before_what_was_seen_poisons) {
+  EXPECT_EQ(take({3000, 8, true}, 1).step, FragmentStep::kHold);
+  EXPECT_EQ(take({1000, 8, false}, 2).verdict.fate, Fate::kFragmentOverlap);
+  drain();
+  EXPECT_EQ(out[1], Fate::kFragmentOverlap);
 }
 
 TEST_F(FragmentsTest, a_datagram_longer_than_any_is_refused) {

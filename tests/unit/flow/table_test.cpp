@@ -1,11 +1,20 @@
 #include "dataplane/flow/table.h"
 
+#include <map>
 #include <set>
 #include <vector>
 
 #include "tests/unit/flow/room.h"
 
 namespace bulkhead::flow {
+
+/// What insert() does after it has published a slot.
+struct Race {
+  static Inserted settle(Table& table, std::uint64_t hash, const Key& key, std::uint32_t slot) {
+    return table.settle_duplicates(0, hash, &key, slot);
+  }
+};
+
 namespace {
 
 struct TableTest : testing::Test {
@@ -54,7 +63,26 @@ TEST_F(TableTest, every_byte_of_the_key_counts_and_none_beyond) {
   EXPECT_EQ(table.look_up(&crossed, 1).found, Found::kMiss);
 }
 
-TEST_F(TableTest, tag_false_positives_are_told_apart) {
+TEST_F(TableTest, where_hashes_agree_the_keys_decide) {
+  const Key key = key_number(3);
+  const std::uint64_t hash = table.hasher()(&key);
+  const std::uint32_t slot = insert(table, key).slot;
+  std::uint8_t direction;
+  for (const Key& order : {key, key.reply()})
+    for (std::size_t byte = 0; byte < sizeof(Key); ++byte) {
+      Key other = order;
+      reinterpret_cast<std::uint8_t*>(&other)[byte] ^= 1;
+      EXPECT_EQ(table.holds(slot, hash, &other, direction), byte >= kKeyBytes) << byte;
+    }
+  Key crossed = key;
+  std::swap(crossed.source_port, crossed.destination_port);
+  EXPECT_FALSE(table.holds(slot, hash, &crossed, direction));
+  crossed = key;
+  std::swap(crossed.source, crossed.destination);
+  EXPECT_FALSE(table.holds(slot, hash, &crossed, direction));
+}
+
+TEST_F(TableTest, a_full_table_finds_every_flow_in_bursts) {
   // Enough flows that thousands share bucket and tag with nobody, and some do: all are found in one burst
   // each.
   std::vector<Key> keys;
@@ -80,6 +108,60 @@ TEST_F(TableTest, tag_false_positives_are_told_apart) {
       ASSERT_EQ(table.entry(probes[i].slot).source_port, keys[at + i].source_port);
     }
   }
+}
+
+TEST(TableTags, flows_of_one_bucket_and_tag_are_told_apart) {
+  Room room(32);
+  TakeUp made;
+  Table table(room.bytes(), options_of(32), made);
+  // Two keys that agree in everything find() looks at: 2 bits of bucket, 16 of tag.
+  std::map<std::uint64_t, std::uint32_t> seen;
+  Key first, second;
+  for (std::uint32_t n = 0;; ++n) {
+    const Key key = key_number(n);
+    const std::uint64_t hash = table.hasher()(&key);
+    const auto [at, fresh] = seen.emplace((hash >> 48) << 2 | (hash & 3), n);
+    if (fresh) continue;
+    first = key_number(at->second);
+    second = key;
+    break;
+  }
+  const std::uint32_t first_slot = insert(table, first).slot;
+  EXPECT_EQ(table.look_up(&second, 1).found, Found::kMiss);
+  const Inserted in = insert(table, second);
+  EXPECT_EQ(in.outcome, Outcome::kInserted);
+  EXPECT_EQ(table.look_up(&first, 1).slot, first_slot);
+  EXPECT_EQ(table.look_up(&second, 1).slot, in.slot);
+  EXPECT_EQ(table.look_up(&second, 1).found, Found::kHit);
+}
+
+TEST(TableRaces, of_a_conversation_inserted_twice_the_lower_slot_stays) {
+  Room room(100);
+  TakeUp made;
+  Table table(room.bytes(), options_of(100), made);
+  const Key key = key_number(4);
+  const std::uint64_t hash = table.hasher()(&key);
+  // Another worker's insert that looked before ours was there: the same entry in another slot of the bucket.
+  const auto publish_double = [&](std::uint32_t from, std::uint32_t to) {
+    table.entry(to) = table.entry(from);
+    table.detail(to) = table.detail(from);
+    room.tags(table)[to] = room.tags(table)[from];
+  };
+  const std::uint32_t low = insert(table, key).slot;
+  publish_double(low, low + 1);
+  Inserted stays = Race::settle(table, hash, key.reply(), low + 1);
+  EXPECT_EQ(stays.outcome, Outcome::kExisted) << "the higher one gives way";
+  EXPECT_EQ(stays.slot, low);
+  EXPECT_EQ(stays.direction, 1);
+  EXPECT_EQ(room.tags(table)[low + 1], abi::kFlowTagRetired);
+
+  publish_double(low, low + 2);
+  stays = Race::settle(table, hash, key, low);
+  EXPECT_EQ(stays.outcome, Outcome::kInserted)
+      << "the lower one removes the other, which may have looked too early";
+  EXPECT_EQ(stays.slot, low);
+  EXPECT_EQ(room.tags(table)[low + 2], abi::kFlowTagRetired);
+  EXPECT_EQ(table.look_up(&key, 1).slot, low);
 }
 
 TEST_F(TableTest, a_second_packet_of_a_burst_shares_the_flow) {
