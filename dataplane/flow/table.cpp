@@ -174,8 +174,17 @@ std::uint16_t silence_s(std::uint16_t now_s, std::uint16_t last_seen_s) {
 }
 static_assert(kTimeoutMaxS < 0xff00);
 
-bool half_open(abi::FlowState state) {
-  return state == abi::FlowState::kNew || state == abi::FlowState::kSynAck;
+/// Who has to go first: finished flows, then half-open ones, each the longest silent first. 0: never.
+std::uint32_t dispensable(abi::FlowState state, std::uint16_t silence_s) {
+  switch (state) {
+    case abi::FlowState::kClosed:
+      return 0x2'0000u + silence_s;
+    case abi::FlowState::kNew:
+    case abi::FlowState::kSynAck:
+      return 0x1'0000u + silence_s;
+    default:
+      return 0;
+  }
 }
 
 }  // namespace
@@ -194,18 +203,17 @@ void Table::prefetch_live(std::uint32_t bucket) const {
 
 bool Table::evict_from(std::uint32_t worker, std::uint32_t bucket, std::uint16_t now_s) {
   prefetch_live(bucket);
-  std::uint32_t oldest = kNoSlot;
-  std::uint16_t oldest_silence_s = 0;
+  std::uint32_t victim = kNoSlot, most = 0;
   for (std::uint32_t live = live_tags(bucket); live != 0; live &= live - 1) {
     const std::uint32_t slot = bucket * kSlots + static_cast<std::uint32_t>(std::countr_zero(live));
-    if (!half_open(std::atomic_ref(hot_[slot].state).load(std::memory_order_relaxed))) continue;
-    const std::uint16_t silence =
-        silence_s(now_s, std::atomic_ref(hot_[slot].last_seen_s).load(std::memory_order_relaxed));
-    if (oldest != kNoSlot && silence <= oldest_silence_s) continue;
-    oldest = slot;
-    oldest_silence_s = silence;
+    const auto state = std::atomic_ref(hot_[slot].state).load(std::memory_order_relaxed);
+    const auto last = std::atomic_ref(hot_[slot].last_seen_s).load(std::memory_order_relaxed);
+    const std::uint32_t rank = dispensable(state, silence_s(now_s, last));
+    if (rank <= most) continue;
+    victim = slot;
+    most = rank;
   }
-  return oldest != kNoSlot && remove(worker, oldest);
+  return victim != kNoSlot && remove(worker, victim);
 }
 
 bool Table::evict(std::uint32_t worker, std::uint64_t hash, std::uint32_t buckets_beyond,

@@ -19,7 +19,7 @@
 // quiescent, and must not be kept longer; holds() tells whether a kept one still means the same conversation.
 //
 // Bounds: `flows_max` live flows over all workers, in at least twice as many slots. Where there is no room
-// the oldest half-open flow nearby is evicted; established flows never are.
+// a finished flow nearby is evicted, else the oldest half-open one; established flows never are.
 //
 // The memory outlives the process (memory.h). A table taken up again has every generation set to 0, which is
 // no image's: each restored flow is judged again at its next packet.
@@ -47,7 +47,7 @@ inline constexpr std::uint32_t kBurstMax = 64;  // probes and keys in one call
 /// in 10^8.
 inline constexpr std::uint32_t kChainBuckets = 4;
 
-/// Half-open entries are looked for in this many buckets beyond the flow's own before a new flow is refused.
+/// Flows to evict are looked for in this many buckets beyond the flow's own before a new flow is refused.
 inline constexpr std::uint32_t kEvictBuckets = 8;
 
 enum class Found : std::uint8_t {
@@ -105,7 +105,7 @@ struct Inserted {
   std::uint32_t slot;
   Outcome outcome;
   std::uint8_t direction;
-  bool evicted;  // a half-open flow had to go
+  bool evicted;  // a finished or half-open flow had to go
 };
 
 struct Swept {

@@ -313,7 +313,7 @@ TEST(TableBounds, within_a_bucket_the_oldest_half_open_goes_first) {
   // Keys of one first bucket of the four.
   std::vector<Key> keys;
   const Key lead = key_number(0);
-  for (std::uint32_t n = 0; keys.size() < 9; ++n) {
+  for (std::uint32_t n = 0; keys.size() < 10; ++n) {
     const Key key = key_number(n);
     if ((table.hasher()(&key) & 3) == (table.hasher()(&lead) & 3)) keys.push_back(key);
   }
@@ -325,6 +325,11 @@ TEST(TableBounds, within_a_bucket_the_oldest_half_open_goes_first) {
   }
   EXPECT_TRUE(insert(table, keys[8], 1, 60).evicted);
   EXPECT_EQ(table.look_up(&keys[7], 1).found, Found::kMiss);
+  EXPECT_EQ(table.look_up(&keys[6], 1).found, Found::kHit);
+  // A finished one goes before any half-open one, however young.
+  table.entry(table.look_up(&keys[0], 1).slot).state = abi::FlowState::kClosed;
+  EXPECT_TRUE(insert(table, keys[9], 1, 60).evicted);
+  EXPECT_EQ(table.look_up(&keys[0], 1).found, Found::kMiss);
   EXPECT_EQ(table.look_up(&keys[6], 1).found, Found::kHit);
 }
 
