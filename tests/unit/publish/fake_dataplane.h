@@ -3,6 +3,7 @@
 // One thread serves one client at a time. Everything public is guarded by the lock that each method takes.
 #pragma once
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -15,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -22,6 +24,7 @@
 
 #include "controlplane/publish/fd.h"
 #include "dataplane/abi/messages.h"
+#include "dataplane/image/validate.h"
 
 namespace bulkhead::publish {
 
@@ -31,8 +34,27 @@ class FakeDataplane {
     std::uint64_t generation;
     std::uint64_t policy_inode;
     std::uint64_t binding_inode;
+    int seals;  // that both sections have
     std::string policy;
     std::string binding;
+
+    /// The port key that the image ties to this port; 0: none.
+    std::uint64_t key_of(std::uint32_t port) const {
+      const auto view = image::validate(bytes(policy), bytes(binding));
+      const auto* valid = std::get_if<image::View>(&view);
+      for (std::uint64_t i = 1; valid != nullptr && i < valid->binding->endpoints.count; ++i) {
+        if (valid->endpoints[i].port == port) return valid->endpoints[i].port_key;
+      }
+      return 0;
+    }
+    image::Digest digest() const {
+      const auto view = image::validate(bytes(policy), bytes(binding));
+      const auto* valid = std::get_if<image::View>(&view);
+      return valid == nullptr ? image::Digest{} : image::image_digest(*valid);
+    }
+    static std::span<const std::byte> bytes(const std::string& text) {
+      return std::as_bytes(std::span(text.data(), text.size()));
+    }
   };
 
   explicit FakeDataplane(std::string path) : path_(std::move(path)) {
@@ -80,9 +102,11 @@ class FakeDataplane {
     std::lock_guard lock(mutex_);
     event_before_answer_ = port;
   }
-  void set_generation(std::uint64_t generation) {
+  /// As a data plane that took up again what it enforced before.
+  void set_enforced(std::uint64_t generation, const image::Digest& digest) {
     std::lock_guard lock(mutex_);
     generation_ = generation;
+    digest_ = digest;
   }
   void set_ports(std::map<std::uint32_t, abi::PortInfo> ports) {
     std::lock_guard lock(mutex_);
@@ -205,6 +229,7 @@ class FakeDataplane {
         abi::HelloReply hello{};
         hello.pid = 4711;
         hello.generation = generation_;
+        std::memcpy(hello.digest, digest_.bytes, sizeof hello.digest);
         hello.workers = 1;
         hello.ports = static_cast<std::uint32_t>(ports_.size());
         return reply(client, header, hello);
@@ -217,10 +242,12 @@ class FakeDataplane {
         generation_ = swap.generation;
         log_.push_back("swap " + std::to_string(swap.generation));
         published_.push_back({swap.generation, inode(fds.at(0).get()), inode(fds.at(1).get()),
+                              ::fcntl(fds[0].get(), F_GET_SEALS) & ::fcntl(fds[1].get(), F_GET_SEALS),
                               content(fds[0].get()), content(fds[1].get())});
+        digest_ = published_.back().digest();
         abi::SwapReply done{};
         done.generation = swap.generation;
-        done.digest[0] = static_cast<std::uint8_t>(swap.generation);
+        std::memcpy(done.digest, digest_.bytes, sizeof done.digest);
         return reply(client, header, done);
       }
       case abi::MessageType::kAttach: {
@@ -287,6 +314,7 @@ class FakeDataplane {
   std::vector<abi::PortLost> pending_events_;
   bool subscribed_ = false;
   std::uint64_t generation_ = 0;
+  image::Digest digest_{};
   std::map<std::uint32_t, abi::PortInfo> ports_;
   std::vector<Published> published_;
   std::vector<std::string> log_;

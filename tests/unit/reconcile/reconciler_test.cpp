@@ -1,0 +1,299 @@
+#include "controlplane/reconcile/reconciler.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "tests/unit/publish/fake_dataplane.h"
+
+namespace bulkhead::reconcile {
+namespace {
+
+using publish::FakeDataplane;
+using Log = std::vector<std::string>;
+
+constexpr char kWeb[] =
+    "  - {name: web, labels: {app: web}, addresses: [10.88.0.10],\n"
+    "     port: {kind: ethdev, device: net_null0, mac: \"02:00:00:00:00:10\"}}\n";
+constexpr char kApi[] =
+    "  - {name: api, labels: {app: api}, addresses: [10.88.0.11],\n"
+    "     port: {kind: ethdev, device: net_null1, mac: \"02:00:00:00:00:11\"}}\n";
+constexpr char kPolicy[] =
+    "apiVersion: networking.k8s.io/v1\n"
+    "kind: NetworkPolicy\n"
+    "metadata: {name: closed, namespace: default}\n"
+    "spec: {podSelector: {matchLabels: {app: web}}}\n";
+
+class ReconcilerTest : public ::testing::Test {
+ protected:
+  ReconcilerTest() {
+    config.run_directory = config.state_directory = base;
+    config.endpoints_path = base + "/endpoints.yaml";
+    config.policies_directory = base + "/policies";
+    config.node.name = "node-1";
+    std::filesystem::remove_all(base);
+    std::filesystem::create_directories(base + "/policies");
+    write("endpoints.yaml", std::string("endpoints:\n") + kWeb + kApi);
+    write("policies/a.yaml", kPolicy);
+  }
+  ~ReconcilerTest() override { std::filesystem::remove_all(base); }
+
+  void write(const std::string& name, const std::string& text) { std::ofstream(base + "/" + name) << text; }
+  void start_dataplane() { dataplane = std::make_unique<FakeDataplane>(base + "/dataplane.sock"); }
+  void start() {
+    reconciler = std::make_unique<Reconciler>(config);
+    reconciler->reload();
+    settle();
+  }
+  /// Passes until the connection's pause is over and nothing is left to do.
+  void settle() {
+    for (int i = 0; i < 200; ++i) {
+      reconciler->settle();
+      if (reconciler->status().connected || !dataplane) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
+  void reload() {
+    reconciler->reload();
+    settle();
+  }
+  std::uint64_t enforced() const { return reconciler->status().enforced.generation; }
+
+  std::string base = ::testing::TempDir() + "bulkhead-reconcile-" + std::to_string(::getpid());
+  config::Config config;
+  std::unique_ptr<FakeDataplane> dataplane;
+  std::unique_ptr<Reconciler> reconciler;
+};
+
+TEST_F(ReconcilerTest, ports_are_attached_before_the_image_that_opens_them) {
+  start_dataplane();
+  start();
+  EXPECT_EQ(dataplane->log(), (Log{"attach 3", "attach 4", "swap 1"}));
+  for (const auto& [number, info] : dataplane->ports()) {
+    EXPECT_NE(info.port_key, 0u);
+    EXPECT_EQ(dataplane->published()[0].key_of(number), info.port_key);
+  }
+  const Status status = reconciler->status();
+  EXPECT_EQ(status.wanted.digest, status.enforced.digest);
+  EXPECT_EQ(status.ports_attached, 2u);
+  EXPECT_TRUE(status.ports_waiting.empty());
+}
+
+TEST_F(ReconcilerTest, an_old_port_is_detached_after_the_image_no_longer_names_it) {
+  start_dataplane();
+  start();
+  write("endpoints.yaml", std::string("endpoints:\n") + kWeb);
+  reload();
+  EXPECT_EQ(dataplane->log(), (Log{"attach 3", "attach 4", "swap 1", "swap 2", "detach 3"}));
+}
+
+TEST_F(ReconcilerTest, nothing_is_published_before_every_source_has_synced) {
+  std::filesystem::remove_all(base + "/policies");
+  start_dataplane();
+  start();
+  EXPECT_TRUE(dataplane->published().empty());
+  EXPECT_FALSE(reconciler->status().policies.synced);
+  EXPECT_EQ(reconciler->status().wanted.generation, 0u);
+  std::filesystem::create_directories(base + "/policies");
+  reload();
+  EXPECT_EQ(dataplane->published().size(), 1u);
+}
+
+TEST_F(ReconcilerTest, an_unsynced_source_takes_no_port_away) {
+  start_dataplane();
+  start();
+  reconciler.reset();
+  write("endpoints.yaml", "endpoints: [");
+  start();
+  EXPECT_EQ(dataplane->ports().size(), 2u);
+  EXPECT_EQ(dataplane->published().size(), 1u);
+}
+
+TEST_F(ReconcilerTest, a_pass_without_news_does_nothing) {
+  start_dataplane();
+  start();
+  const Log before = dataplane->log();
+  for (int i = 0; i < 5; ++i) reload();
+  EXPECT_EQ(dataplane->log(), before);
+}
+
+TEST_F(ReconcilerTest, a_bad_policy_keeps_the_last_good_generation_and_is_shown) {
+  start_dataplane();
+  start();
+  write("policies/b.yaml", "kind: NetworkPolicy\nspec: {podSelektor: {}}\n");
+  reload();
+  EXPECT_EQ(enforced(), 1u);
+  const Status status = reconciler->status();
+  ASSERT_FALSE(status.policies.refused.empty());
+  EXPECT_EQ(status.policies.refused[0].file, base + "/policies/b.yaml");
+  EXPECT_EQ(status.policies.objects, 1u);
+  std::filesystem::remove(base + "/policies/b.yaml");
+  write("policies/a.yaml", std::string(kPolicy) + "---\n" + kPolicy + "# twice\n");
+  reload();
+  EXPECT_FALSE(reconciler->status().policies.refused.empty()) << "the same object twice";
+  EXPECT_EQ(enforced(), 1u);
+}
+
+TEST_F(ReconcilerTest, a_restarted_control_plane_touches_nothing) {
+  start_dataplane();
+  start();
+  const Log before = dataplane->log();
+  reconciler.reset();
+  start();
+  EXPECT_EQ(dataplane->log(), before);
+  EXPECT_EQ(enforced(), 1u);
+  EXPECT_EQ(reconciler->status().wanted.generation, 1u);
+  EXPECT_EQ(reconciler->status().ports_attached, 2u);
+}
+
+TEST_F(ReconcilerTest, a_control_plane_that_lost_its_state_recognises_its_ports) {
+  start_dataplane();
+  start();
+  const Log before = dataplane->log();
+  reconciler.reset();
+  std::filesystem::remove(base + "/ports.json");
+  start();
+  EXPECT_EQ(dataplane->log(), before);
+  EXPECT_EQ(enforced(), 1u);
+}
+
+TEST_F(ReconcilerTest, a_data_plane_that_starts_from_nothing_gets_everything_again) {
+  start_dataplane();
+  start();
+  const auto ports = dataplane->ports();
+  dataplane.reset();
+  reconciler->dataplane_readable();
+  EXPECT_FALSE(reconciler->status().connected);
+  start_dataplane();
+  settle();
+  EXPECT_EQ(dataplane->log(), (Log{"attach 3", "attach 4", "swap 2"}));
+  EXPECT_EQ(dataplane->ports().at(3).port_key, ports.at(3).port_key) << "the same device, so the same key";
+}
+
+TEST_F(ReconcilerTest, a_data_plane_that_took_everything_up_again_is_left_alone) {
+  start_dataplane();
+  start();
+  const auto ports = dataplane->ports();
+  const auto digest = dataplane->published()[0].digest();
+  dataplane.reset();
+  reconciler->dataplane_readable();
+  start_dataplane();
+  dataplane->set_ports(ports);
+  dataplane->set_enforced(1, digest);
+  settle();
+  EXPECT_EQ(dataplane->log(), Log{});
+  EXPECT_EQ(enforced(), 1u);
+}
+
+TEST_F(ReconcilerTest, a_port_of_somebody_else_under_our_number_is_replaced) {
+  start_dataplane();
+  abi::PortInfo stranger{};
+  stranger.port = 3;
+  stranger.kind = abi::PortKind::kEthdev;
+  stranger.role = abi::kRoleEndpoint;
+  stranger.port_key = 4711;
+  dataplane->set_ports({{3, stranger}});
+  start();
+  EXPECT_EQ(dataplane->ports().size(), 2u);
+  for (const auto& [number, info] : dataplane->ports()) {
+    EXPECT_EQ(dataplane->published().back().key_of(number), info.port_key);
+  }
+}
+
+TEST_F(ReconcilerTest, a_lost_port_comes_back_under_a_new_key) {
+  start_dataplane();
+  start();
+  const std::uint64_t old_key = dataplane->ports().at(3).port_key;
+  dataplane->lose_port(3, "the device is gone");
+  for (int i = 0; i < 100 && dataplane->published().size() < 2; ++i) {
+    reconciler->dataplane_readable();
+    reconciler->settle();
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  const auto ports = dataplane->ports();
+  ASSERT_TRUE(ports.contains(3));
+  EXPECT_NE(ports.at(3).port_key, old_key);
+  EXPECT_EQ(dataplane->published().back().key_of(3), ports.at(3).port_key);
+  EXPECT_TRUE(reconciler->status().ports_waiting.empty());
+}
+
+TEST_F(ReconcilerTest, a_refused_port_waits_with_its_reason_and_holds_nobody_up) {
+  start_dataplane();
+  dataplane->refuse_attaches("no such device");
+  start();
+  EXPECT_EQ(dataplane->published().size(), 1u);
+  auto status = reconciler->status();
+  ASSERT_EQ(status.ports_waiting.size(), 2u);
+  EXPECT_EQ(status.ports_waiting[0].endpoint, "default/api");
+  EXPECT_EQ(status.ports_waiting[0].reason, "the data plane refuses: no such device");
+  dataplane->refuse_attaches("");
+  std::this_thread::sleep_for(std::chrono::milliseconds(600));
+  settle();
+  EXPECT_EQ(reconciler->status().ports_attached, 2u);
+  EXPECT_TRUE(reconciler->status().ports_waiting.empty());
+}
+
+TEST_F(ReconcilerTest, a_refused_image_is_shown_and_the_next_one_tried) {
+  start_dataplane();
+  dataplane->refuse_swaps("image refused: too large");
+  start();
+  EXPECT_EQ(enforced(), 0u);
+  EXPECT_EQ(reconciler->status().publish.refused, "the data plane refuses it: image refused: too large");
+  dataplane->refuse_swaps("");
+  write("endpoints.yaml", std::string("endpoints:\n") + kWeb);
+  reload();
+  EXPECT_EQ(enforced(), 1u);
+  EXPECT_EQ(reconciler->status().publish.refused, "");
+}
+
+TEST_F(ReconcilerTest, an_image_over_its_bound_is_refused_and_the_old_one_stays) {
+  start_dataplane();
+  config.image_bytes_max = 4096;
+  start();
+  EXPECT_EQ(enforced(), 0u);
+  EXPECT_NE(reconciler->status().publish.refused, "");
+}
+
+TEST_F(ReconcilerTest, a_new_endpoint_with_known_labels_shares_the_policy_section) {
+  start_dataplane();
+  start();
+  write("endpoints.yaml", std::string("endpoints:\n") + kWeb + kApi +
+                              "  - {name: web2, labels: {app: web}, addresses: [10.88.0.12]}\n");
+  reload();
+  const auto published = dataplane->published();
+  ASSERT_EQ(published.size(), 2u);
+  EXPECT_EQ(published[0].policy_inode, published[1].policy_inode);
+  EXPECT_EQ(reconciler->status().publish.shared_policy, 1u);
+}
+
+TEST_F(ReconcilerTest, without_a_data_plane_the_reason_is_shown) {
+  start();
+  const Status status = reconciler->status();
+  EXPECT_FALSE(status.connected);
+  EXPECT_EQ(status.connection_error,
+            base + "/dataplane.sock: No such file or directory (is bulkhead-dataplane running?)");
+  EXPECT_EQ(status.wanted.generation, 1u);
+  EXPECT_EQ(status.enforced.generation, 0u);
+}
+
+TEST_F(ReconcilerTest, the_status_is_one_line_of_the_documented_shape) {
+  start_dataplane();
+  start();
+  const std::string line = to_json(reconciler->status());
+  EXPECT_EQ(line.find('\n'), std::string::npos);
+  const auto root = nlohmann::json::parse(line);
+  EXPECT_EQ(root["node"]["name"], "node-1");
+  EXPECT_EQ(root["node"]["posture"], "deny");
+  EXPECT_EQ(root["wanted"], root["enforced"]);
+  EXPECT_EQ(root["enforced"]["digest"].get<std::string>().size(), 64u);
+  EXPECT_EQ(root["sources"][0]["endpoints"], 2);
+  EXPECT_EQ(root["policies"]["files"], 1);
+  EXPECT_EQ(root["ports"]["attached"], 2);
+  EXPECT_EQ(root["publish"]["published"], 1);
+}
+
+}  // namespace
+}  // namespace bulkhead::reconcile
