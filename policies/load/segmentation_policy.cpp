@@ -6,6 +6,7 @@
 // side to judge, so they give no clause.
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <set>
 
 #include "policies/load/objects.h"
@@ -24,6 +25,14 @@ struct EdgeEnd {
   std::optional<EndpointSelector> subject;  // whom the edge governs at this end
   bool isolates = false;
 };
+
+/// Where Kubernetes takes null for absent, this kind refuses it: an end whose labels were forgotten would select
+/// everyone.
+void refuse_null(Fields& fields, std::initializer_list<std::string_view> names) {
+  for (const auto field : names)
+    if (const Value value = fields.optional(field); value.is_written_null())
+      value.fail_expected("a value, or no such field");
+}
 
 EdgeEnd read_selected(Fields& fields, const std::string& own_namespace) {
   EndpointSelector selector;
@@ -77,8 +86,8 @@ std::optional<EdgeEnd> read_end(const Value& item, const std::string& own_namesp
   const bool selects = fields.has("matchLabels") || fields.has("matchExpressions") ||
                        fields.has("namespace") || fields.has("namespaceSelector");
   if (selects) forms.insert(forms.begin(), "a selector");
-  fields.accept(
-      {"matchLabels", "matchExpressions", "namespace", "namespaceSelector", "cidr", "host", "world", "any"});
+  refuse_null(fields, {"matchLabels", "matchExpressions", "namespace", "namespaceSelector", "cidr"});
+  fields.accept({"host", "world", "any"});
 
   if (forms.empty()) {
     if (item.node()->members.empty())
@@ -168,6 +177,7 @@ void read_edge(const Value& item, std::set<std::string>& names, Policy& policy) 
   const auto from = read_ends(from_value, policy.namespace_name);
   const auto to = read_ends(to_value, policy.namespace_name);
   read_ports(fields, rule);
+  refuse_null(fields, {"action"});
   rule.action = fields.optional("action")
                     .choice<Action>({{"allow", Action::kAllow}, {"deny", Action::kDeny}})
                     .value_or(Action::kAllow);

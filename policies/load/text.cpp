@@ -63,19 +63,23 @@ class Indentation {
   std::size_t block_parent_ = 0;
 };
 
+std::string hexadecimal(unsigned char byte) {
+  char text[5];
+  std::snprintf(text, sizeof text, "0x%02x", byte);
+  return text;
+}
+
 bool check_bytes(std::string_view line, std::uint32_t number, Report& report) {
   std::uint32_t column = 1;
   for (std::size_t at = 0; at < line.size(); ++column) {
     const std::size_t bytes = sequence_bytes(line.substr(at));
     const auto byte = static_cast<unsigned char>(line[at]);
-    char text[8];
-    std::snprintf(text, sizeof text, "0x%02x", byte);
     if (bytes == 0) {
-      report.add(number, column, "", std::string("found the byte ") + text + ", expected UTF-8");
+      report.add(number, column, "", "found the byte " + hexadecimal(byte) + ", expected UTF-8");
       return false;
     }
     if ((byte < 0x20 && byte != '\t' && byte != '\r') || byte == 0x7f) {
-      report.add(number, column, "", std::string("found the control character ") + text + ", expected text");
+      report.add(number, column, "", "found the control character " + hexadecimal(byte) + ", expected text");
       return false;
     }
     at += bytes;

@@ -1,8 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 
-#include "policies/load/load.h"
+#include "tests/unit/policies/texts.h"
 
 namespace bulkhead::policies {
 namespace {
@@ -15,6 +16,35 @@ TEST(Examples, every_example_loads_with_all_the_others) {
   const Loaded loaded = load_paths(paths);
   for (const auto& error : loaded.errors) ADD_FAILURE() << format(error);
   EXPECT_EQ(loaded.policies.policies.size(), 6u);
+}
+
+/// "a, b or c" of an object's keys, as the loader lists the fields it knows.
+std::string names_of(const YamlNode& properties) {
+  std::vector<std::string_view> names;
+  for (const auto& member : properties.members) names.push_back(member.key.scalar);
+  std::sort(names.begin(), names.end());
+  return one_of(names);
+}
+
+TEST(Schema, knows_the_fields_that_the_loader_knows) {
+  Report report("schema");
+  const auto text = read_file(POLICIES_DIRECTORY "/schema/segmentationpolicy.schema.json", report);
+  const auto documents = parse_documents(text.value_or(""), report);
+  ASSERT_TRUE(report.empty()) << format(report.errors().front());
+  const YamlNode& definitions = *documents.at(0).find("$defs");
+
+  const std::string edge = refusal(segmentation_policy("  - {qqqqqqqqqqqq: 1}\n"));
+  EXPECT_NE(edge.find("expected " + names_of(*definitions.find("edge")->find("properties"))),
+            std::string::npos)
+      << edge;
+
+  const std::string end =
+      refusal(segmentation_policy("  - {name: e, from: {qqqqqqqqqqqq: 1}, to: {any: {}}, ports: [any]}\n"));
+  YamlNode forms;
+  for (const auto& form : definitions.find("end")->find("oneOf")->items)
+    for (const auto& member : form.find("properties")->members)
+      if (member.key.scalar != "except") forms.members.push_back(member);
+  EXPECT_NE(end.find("expected " + names_of(forms)), std::string::npos) << end;
 }
 
 }  // namespace
