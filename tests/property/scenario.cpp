@@ -80,7 +80,8 @@ class Maker {
     }
     scenario_.local_node = "node0";
     scenario_.subjects = dice_.chance(70) ? compile::Subjects::kEvery : compile::Subjects::kLocal;
-    const std::uint32_t endpoints = 1 + dice_.below(12);
+    // Now and then so many that selectors are answered from the index of labels.
+    const std::uint32_t endpoints = dice_.chance(3) ? 100 + dice_.below(150) : 1 + dice_.below(12);
     for (std::uint32_t i = 0; i < endpoints; ++i) scenario_.cluster.endpoints.push_back(endpoint(i));
   }
 
