@@ -121,6 +121,7 @@ TEST(Ports, classes_are_cut_where_terms_begin_and_end_and_shared_where_terms_agr
   EXPECT_EQ(class_of(image::kUdp, 299), 0u);
   EXPECT_EQ(class_of(image::kUdp, 300), class_of(image::kUdp, 700));
   EXPECT_NE(class_of(image::kUdp, 512), 0u);
+  EXPECT_NE(class_of(image::kUdp, 512), class_of(image::kTcp, 80));
   EXPECT_EQ(class_of(image::kUdp, 701), 0u);
 
   std::vector<std::uint32_t> covered;
