@@ -191,6 +191,10 @@ TEST_F(Refusals, of_tries) {
   expect("binding section, table trie, index " + std::to_string(nodes * kTrieEntries) + ": node " +
              std::to_string(nodes) + " has no parent before it",
          [&] { resize_binding("trie", (nodes + 1) * kTrieEntries); });
+  const std::string there = ", but there are " + std::to_string(nodes) + " nodes";
+  expect("binding section, table trie: roots 10000 and 1" + there, [&] { binding().trie_root_v4 = 10'000; });
+  expect("binding section, table trie: roots 0 and 10000" + there, [&] { binding().trie_root_v6 = 10'000; });
+  expect("binding section, table trie: roots 0 and 0" + there, [&] { binding().trie_root_v6 = 0; });
 }
 
 TEST_F(Refusals, of_endpoints) {
