@@ -211,7 +211,8 @@ int dispatch(std::vector<std::string> words, std::ostream& out, bool colour) {
     out << help(command);
     return kExitGood;
   }
-  const Invocation invocation = parse(command, words);
+  Invocation invocation = parse(command, words);
+  invocation.out = &out;
   if (invocation.has("watch")) return watch(command, invocation, out, colour);
   const Answer answer = command.run(invocation);
   print(answer, invocation.format, out, colour);

@@ -43,7 +43,7 @@ struct Invocation {
   boost::program_options::variables_map options;
   std::string run_dir;
   Format format = Format::kTable;
-  bool fresh_screen = false;  // a repeated answer that may clear the screen first
+  std::ostream* out = nullptr;  // for answers too large to hold: what was printed need not be answered
 
   bool has(const char* option) const { return options.count(option) != 0; }
   std::string text(const char* option) const { return has(option) ? options[option].as<std::string>() : ""; }

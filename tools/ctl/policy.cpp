@@ -1,9 +1,12 @@
 // `policy validate` and `policy test`: policies before anybody enforces them.
 #include <algorithm>
 #include <filesystem>
+#include <iostream>
+#include <sstream>
 
 #include "policies/load/load.h"
 #include "tools/ctl/command.h"
+#include "tools/ctl/policy_test.h"
 
 namespace bulkhead::ctl {
 namespace {
@@ -72,6 +75,74 @@ Answer validate(const Invocation& invocation) {
           loaded.ok() ? kExitGood : kExitRefused};
 }
 
+/// One line of CSV (RFC 4180, no line breaks inside a field).
+std::vector<std::string> fields_of(const std::string& line) {
+  std::vector<std::string> fields(1);
+  bool quoted = false;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '"') {
+      if (quoted && i + 1 < line.size() && line[i + 1] == '"')
+        fields.back() += line[++i];
+      else
+        quoted = !quoted;
+    } else if (line[i] == ',' && !quoted) {
+      fields.emplace_back();
+    } else if (line[i] != '\r') {
+      fields.back() += line[i];
+    }
+  }
+  return fields;
+}
+
+/// The answers as values, each with the columns' names. A file of questions without a header has the columns
+/// that policy_test.h fixes.
+Value answers_of(const std::string& csv) {
+  std::vector<std::string> columns = {"src", "dst", "proto", "port", "verdict", "reason", "rule"};
+  Value answers = Value::array();
+  std::istringstream lines(csv);
+  bool first = true;
+  for (std::string line; std::getline(lines, line);) {
+    std::vector<std::string> fields = fields_of(line);
+    const bool header = std::exchange(first, false) && fields.back() == "rule";
+    if (header) {
+      columns = std::move(fields);
+      continue;
+    }
+    Value answer = Value::object();
+    for (std::size_t i = 0; i < fields.size() && i < columns.size(); ++i) answer[columns[i]] = fields[i];
+    answers.push_back(std::move(answer));
+  }
+  return {{"answers", std::move(answers)}};
+}
+
+Answer test(const Invocation& invocation) {
+  PolicyTestOptions options;
+  options.cluster = invocation.texts("cluster");
+  options.policies = invocation.texts("policies");
+  options.queries = invocation.text("queries");
+  if (options.cluster.empty() || options.queries.empty())
+    throw Failure(kExitUsage,
+                  "policy test: --cluster and --queries are needed; bulkheadctl policy test --help explains");
+  const std::string posture = invocation.text("posture");
+  if (!posture.empty() && posture != "deny" && posture != "allow")
+    throw Failure(kExitUsage, "--posture: '" + escape(posture) + "' is neither allow nor deny");
+  options.posture = {posture == "allow" ? policies::Action::kAllow : policies::Action::kDeny,
+                     invocation.has("strict")};
+
+  // Answers are the questions' CSV with columns added, in the order asked: printed as they come, unless
+  // another format is wanted. Paths and names in errors come from outside.
+  std::ostringstream csv, errors;
+  const bool as_csv = invocation.format == Format::kTable;
+  const int exit = policy_test(options, as_csv ? *invocation.out : csv, errors);
+  if (exit != 0) {
+    std::string sentence = errors.str(), shown;
+    std::istringstream lines(sentence);
+    for (std::string line; std::getline(lines, line);) shown += (shown.empty() ? "" : "\n") + escape(line);
+    throw Failure(kExitRefused, shown);
+  }
+  return {as_csv ? Value() : answers_of(csv.str()), [](const Value&, Terminal&) {}};
+}
+
 }  // namespace
 
 std::vector<Command> policy_commands() {
@@ -88,6 +159,27 @@ std::vector<Command> policy_commands() {
        {{"file", "FILE", "a policy file or directory", true, Completes::kFiles}},
        "file",
        validate},
+      {"policy test",
+       "--cluster FILE --policies FILE --queries FILE.csv",
+       "ask what policies would do in a cluster, before they are enforced",
+       "Compiles a cluster (Kubernetes manifests as `kubectl get -o yaml` prints them) and policies into an\n"
+       "image, and looks every question up there. Questions are CSV, src,dst,proto,port: an end is\n"
+       "namespace/pod or an address. Answers are the same columns and verdict,reason,rule. Without\n"
+       "--policies, the policies among the manifests are taken. Asks no process. Exit code 0: every "
+       "question\n"
+       "was answered, whatever the answers are; 1: something could not be read, and nothing was answered.",
+       "  kubectl get ns,nodes,pods -A -o yaml > cluster.yaml\n"
+       "  bulkheadctl policy test --cluster cluster.yaml --policies policies/ --queries q.csv\n"
+       "  echo shop/web,shop/db,tcp,5432 | bulkheadctl policy test --cluster cluster.yaml --queries -",
+       {{"cluster", "FILE|DIR", "manifests of the cluster; may be given more than once", true,
+         Completes::kFiles},
+        {"policies", "FILE|DIR", "policy files; may be given more than once", true, Completes::kFiles},
+        {"queries", "FILE", "the questions; -: standard input", false, Completes::kFiles},
+        {"posture", "WORD", "deny (default) or allow: the node's answer where no policy speaks", false,
+         Completes::kNothing},
+        {"strict", nullptr, "pods follow the posture, too", false, Completes::kNothing}},
+       nullptr,
+       test},
   };
 }
 

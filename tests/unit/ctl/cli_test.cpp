@@ -1,0 +1,216 @@
+#include "tools/ctl/cli.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "tests/unit/ctl/shop.h"
+#include "tools/ctl/command.h"
+
+namespace bulkhead::ctl {
+namespace {
+
+struct Result {
+  int exit;
+  std::string out, error;
+};
+
+Result ctl(const std::vector<std::string>& words) {
+  std::ostringstream out, error;
+  const int exit = run(words, out, error, false);
+  return {exit, out.str(), error.str()};
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// A directory of its own, with the shop's image in a file.
+class Cli : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/bulkheadctl-test-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    dir_ = name;
+    std::ofstream file(image(), std::ios::binary);
+    for (const auto* section : {&shop_.bytes.policy, &shop_.bytes.binding}) {
+      file.write(reinterpret_cast<const char*>(section->data()),
+                 static_cast<std::streamsize>(section->size()));
+      file << std::string((4096 - section->size() % 4096) % 4096, '\0');
+    }
+  }
+  void TearDown() override { std::filesystem::remove_all(dir_); }
+
+  std::string image() const { return dir_ + "/node.image"; }
+  std::string write(const std::string& name, const std::string& text) {
+    std::ofstream(dir_ + "/" + name) << text;
+    return dir_ + "/" + name;
+  }
+
+  std::string dir_;
+  shop::Image shop_ = shop::compile_shop();
+};
+
+TEST_F(Cli, an_unknown_command_is_a_usage_error_with_the_nearest_spelling) {
+  const Result result = ctl({"verdcit"});
+  EXPECT_EQ(result.exit, kExitUsage);
+  EXPECT_TRUE(contains(result.error, "did you mean 'verdict'?")) << result.error;
+  EXPECT_EQ(result.out, "");
+}
+
+TEST_F(Cli, an_unknown_subcommand_is_told_what_there_is) {
+  const Result result = ctl({"image", "shwo"});
+  EXPECT_EQ(result.exit, kExitUsage);
+  EXPECT_TRUE(contains(result.error, "did you mean 'show'?")) << result.error;
+}
+
+TEST_F(Cli, an_unknown_option_is_a_usage_error_with_the_nearest_spelling) {
+  const Result result = ctl({"verdict", "--form", "a"});
+  EXPECT_EQ(result.exit, kExitUsage);
+  EXPECT_TRUE(contains(result.error, "did you mean '--from'?")) << result.error;
+}
+
+TEST_F(Cli, an_abbreviated_option_is_refused) {
+  EXPECT_EQ(ctl({"verdict", "--fro", "web"}).exit, kExitUsage);
+}
+
+TEST_F(Cli, operands_where_none_belong_are_refused) {
+  EXPECT_EQ(ctl({"status", "now"}).exit, kExitUsage);
+}
+
+TEST_F(Cli, a_missing_value_and_an_unknown_format_are_usage_errors) {
+  EXPECT_EQ(ctl({"status", "-o"}).exit, kExitUsage);
+  const Result result = ctl({"status", "-o", "jsn"});
+  EXPECT_EQ(result.exit, kExitUsage);
+  EXPECT_TRUE(contains(result.error, "did you mean 'json'?")) << result.error;
+}
+
+TEST_F(Cli, every_command_has_help_with_examples) {
+  for (const Command& command : commands()) {
+    std::vector<std::string> words;
+    std::istringstream name(command.name);
+    for (std::string word; name >> word;) words.push_back(word);
+    words.emplace_back("--help");
+    const Result result = ctl(words);
+    EXPECT_EQ(result.exit, kExitGood) << command.name;
+    EXPECT_TRUE(contains(result.out, std::string("usage: bulkheadctl ") + command.name)) << result.out;
+    EXPECT_TRUE(contains(result.out, "examples:\n  ")) << result.out;
+  }
+}
+
+TEST_F(Cli, common_options_may_stand_before_the_command) {
+  const Result result = ctl({"-o", "json", "--run-dir", dir_, "status"});
+  EXPECT_EQ(result.exit, kExitNoAnswer);
+  EXPECT_EQ(Value::parse(result.out)["dataplane"]["running"], false);
+}
+
+TEST_F(Cli, status_works_with_both_processes_down_and_says_so) {
+  const Result result = ctl({"status", "--run-dir", dir_});
+  EXPECT_EQ(result.exit, kExitNoAnswer);
+  EXPECT_TRUE(contains(result.out, "not running")) << result.out;
+}
+
+TEST_F(Cli, what_needs_the_data_plane_has_an_exit_code_of_its_own_without_it) {
+  for (const char* command : {"flows", "counters", "ports", "endpoints", "identities"}) {
+    const Result result = ctl({command, "--run-dir", dir_});
+    EXPECT_EQ(result.exit, kExitNoAnswer) << command;
+    EXPECT_TRUE(contains(result.error, "the data plane does not answer")) << result.error;
+  }
+}
+
+TEST_F(Cli, a_verdict_is_an_exit_code) {
+  EXPECT_EQ(ctl({"verdict", "--image", image(), "--from", "web", "--to", "api", "--port", "tcp/8080"}).exit,
+            0);
+  EXPECT_EQ(ctl({"verdict", "--image", image(), "--from", "web", "--to", "api", "--port", "tcp/22"}).exit, 1);
+  EXPECT_EQ(ctl({"verdict", "--image", image(), "--from", "web", "--to", "nobody", "--port", "tcp/22"}).exit,
+            2);
+  EXPECT_EQ(ctl({"verdict", "--image", image(), "--from", "web", "--to", "api"}).exit, 2);
+  EXPECT_EQ(ctl({"verdict", "--run-dir", dir_, "--from", "web", "--to", "api", "--port", "tcp/22"}).exit, 3);
+}
+
+TEST_F(Cli, a_verdict_says_why_to_people) {
+  const Result result = ctl({"verdict", "--image", image(), "-f", "job", "-t", "api", "-p", "tcp/8080"});
+  EXPECT_TRUE(contains(result.out, "DENY  shop/job (10.0.0.4) -> shop/api (10.0.0.2) tcp/8080"))
+      << result.out;
+  EXPECT_TRUE(
+      contains(result.out, "shop/api is isolated for ingress by SegmentationPolicy shop/shop (shop.yaml:"))
+      << result.out;
+  EXPECT_TRUE(contains(result.out, "rule 'web-to-api' (shop.yaml:6)")) << result.out;
+}
+
+TEST_F(Cli, a_verdict_is_the_same_in_yaml_and_json) {
+  const std::vector<std::string> words = {"verdict", "--image", image(), "-f",       "web",
+                                          "-t",      "api",     "-p",    "tcp/8080", "-o"};
+  auto json = words, yaml = words;
+  json.emplace_back("json");
+  yaml.emplace_back("yaml");
+  EXPECT_EQ(Value::parse(ctl(json).out)["ingress"]["rule"]["name"], "web-to-api");
+  EXPECT_TRUE(contains(ctl(yaml).out, "name: \"web-to-api\""));
+}
+
+TEST_F(Cli, ends_without_a_common_family_are_no_question) {
+  const Result result = ctl({"verdict", "--image", image(), "-f", "job", "-t", "fd00::1", "-p", "tcp/80"});
+  EXPECT_EQ(result.exit, kExitUsage);
+  EXPECT_TRUE(contains(result.error, "no addresses of one family")) << result.error;
+}
+
+TEST_F(Cli, endpoints_and_identities_come_from_an_image_file_too) {
+  const Value endpoints =
+      Value::parse(ctl({"endpoints", "--image", image(), "-n", "shop", "-o", "json"}).out);
+  EXPECT_EQ(endpoints["endpoints"].size(), 4u);
+  const Value identities = Value::parse(ctl({"identities", "--image", image(), "-o", "json"}).out);
+  EXPECT_EQ(identities["identities"].size(), 7u);
+}
+
+TEST_F(Cli, a_whole_image_verifies_and_a_changed_byte_is_found) {
+  EXPECT_EQ(ctl({"image", "verify", image()}).exit, kExitGood);
+  EXPECT_EQ(ctl({"image", "show", image()}).exit, kExitGood);
+  std::fstream file(image(), std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(1000);
+  file.put('\x5a');
+  file.close();
+  const Result result = ctl({"image", "verify", image()});
+  EXPECT_EQ(result.exit, kExitRefused);
+  EXPECT_TRUE(contains(result.error, image())) << result.error;
+}
+
+TEST_F(Cli, a_file_that_is_no_image_is_refused_with_its_name) {
+  EXPECT_EQ(ctl({"image", "verify", dir_ + "/none"}).exit, kExitRefused);
+  EXPECT_EQ(ctl({"image", "verify", dir_}).exit, kExitRefused);
+  EXPECT_EQ(ctl({"image", "verify", write("short", "x")}).exit, kExitRefused);
+  EXPECT_EQ(ctl({"image", "verify", write("other", std::string(10000, 'x'))}).exit, kExitRefused);
+  std::filesystem::resize_file(image(), std::filesystem::file_size(image()) - 4096);
+  EXPECT_EQ(ctl({"image", "verify", image()}).exit, kExitRefused);
+}
+
+TEST_F(Cli, policy_validation_prints_the_place_of_every_error) {
+  const std::string good = write("shop.yaml", shop::kEdges);
+  EXPECT_EQ(ctl({"policy", "validate", good}).exit, kExitGood);
+  EXPECT_EQ(ctl({"policy", "validate", dir_}).exit, kExitGood);
+  std::string text = shop::kEdges;
+  text.replace(text.find("tcp/5432"), 8, "tpc/5432");
+  const std::string bad = write("bad.yaml", text);
+  const Result result = ctl({"policy", "validate", bad});
+  EXPECT_EQ(result.exit, kExitRefused);
+  EXPECT_TRUE(contains(result.out, bad + ":13:")) << result.out;
+  EXPECT_EQ(ctl({"policy", "validate"}).exit, kExitUsage);
+}
+
+TEST_F(Cli, completion_knows_every_command_and_option) {
+  const std::string script = ctl({"completion", "bash"}).out;
+  for (const Command& command : commands()) {
+    for (const Option& option : command.options) {
+      const std::string name = option.name;
+      if (command.operand == nullptr || name != command.operand) {
+        EXPECT_TRUE(contains(script, "--" + name.substr(0, name.find(',')))) << command.name << " " << name;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace bulkhead::ctl
