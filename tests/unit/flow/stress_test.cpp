@@ -77,6 +77,41 @@ TEST(Workers, one_conversation_inserted_by_all_at_once_is_one_flow) {
   }
 }
 
+TEST(Workers, two_conversations_never_share_a_slot) {
+  Room room(1000);
+  TakeUp made;
+  Table table(room.bytes(), options_of(1000, 2), made);
+  std::vector<Key> keys;  // all of one bucket, so that both workers want the same free slot
+  for (std::uint32_t n = 0; keys.size() < 8; ++n) {
+    const Key key = key_number(n);
+    if ((table.hasher()(&key) & (table.buckets() - 1)) == 3) keys.push_back(key);
+  }
+  std::atomic<std::uint32_t> gate{0};
+  const auto in_step = [&gate, passed = std::uint32_t{0}]() mutable {
+    gate.fetch_add(1);
+    passed += 2;
+    for (int spins = 1; gate.load() < passed; ++spins)
+      if (spins % 4096 == 0) std::this_thread::yield();
+  };
+  run_workers(2, [&](std::uint32_t worker) {
+    auto step = in_step;
+    for (std::uint32_t n = 0; n < kRounds; ++n) {
+      const Key& key = keys[n % 4 * 2 + worker];
+      step();
+      // One sees the gate open a moment before the other: differing delays make up for it now and then.
+      for (std::uint32_t delay = (n >> worker) % 64; delay != 0; --delay)
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+      const Inserted in = insert(table, key, 1, 0, worker);
+      EXPECT_EQ(in.outcome, Outcome::kInserted);
+      step();
+      EXPECT_EQ(std::memcmp(&table.entry(in.slot), &key, kKeyBytes), 0);
+      EXPECT_TRUE(table.remove(worker, in.slot));
+      step();  // both are quiescent
+      reclaim_all(table, worker);
+    }
+  });
+}
+
 TEST(Workers, no_reader_sees_a_slot_reused_under_it) {
   Room room(256);
   TakeUp made;
