@@ -23,7 +23,7 @@ std::variant<Output, Refusal> compile(const Input& input) {
     const Blocks blocks({rules.directions[0].blocks, rules.directions[1].blocks});
     const Classes classes = classify(input, census, selectors, rules, blocks, ports);
     ports.settle();
-    const RuleSets rule_sets = build_rule_sets(rules, ports, classes, input.limits);
+    RuleSets rule_sets = build_rule_sets(rules, ports, classes, input.limits);
     return emit({input, census, rules, blocks, ports, classes, rule_sets});
   } catch (const Refused& refused) {
     return Refusal{refused.reason};

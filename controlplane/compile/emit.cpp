@@ -91,17 +91,17 @@ image::PolicyTables policy_tables(const Compiled& compiled) {
   tables.pages = compiled.ports.pages;
   tables.port_classes = compiled.ports.class_count();
   tables.rule_sets = static_cast<std::uint32_t>(compiled.rule_sets.decisions.size());
-  tables.verdicts = compiled.rule_sets.decisions.items();
+  tables.verdicts = std::move(compiled.rule_sets.decisions).take_items();
   ListTable isolating, governing;
   for (std::uint32_t direction = 0; direction < 2; ++direction) {
-    const Matrix& matrix = compiled.rule_sets.matrices[direction];
+    Matrix& matrix = compiled.rule_sets.matrices[direction];
     tables.subject_classes[direction] = matrix.rows;
     tables.peer_classes[direction] = matrix.columns;
-    tables.matrix[direction] = matrix.cells;
+    tables.matrix[direction] = std::move(matrix.cells);
     emit_subjects(compiled, direction, isolating, governing, tables);
   }
-  tables.isolating = isolating.items();
-  tables.governing = governing.items();
+  tables.isolating = std::move(isolating).take_items();
+  tables.governing = std::move(governing).take_items();
   return tables;
 }
 
@@ -228,7 +228,7 @@ Stats stats_of(const Compiled& compiled, const image::BindingTables& binding) {
 
 }  // namespace
 
-Output emit(const Compiled& compiled) {
+Output emit(Compiled compiled) {
   const image::Limits limits{compiled.input.limits.section_bytes_max};
   Output output;
   output.policy = unwrap(image::build_policy(policy_tables(compiled), limits));

@@ -18,10 +18,10 @@ struct Compiled {
   const Blocks& blocks;
   const Ports& ports;
   const Classes& classes;
-  const RuleSets& rule_sets;
+  RuleSets& rule_sets;  // its large tables are moved out, their counts stay
 };
 
 /// Throws Refused with the builder's reason.
-Output emit(const Compiled& compiled);
+Output emit(Compiled compiled);
 
 }  // namespace bulkhead::compile

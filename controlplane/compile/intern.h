@@ -54,6 +54,8 @@ class ListTable {
   std::size_t first_of(std::uint32_t index) const { return index == 0 ? 0 : ends_[index - 1]; }
   std::size_t size() const { return count_; }
   const std::vector<std::uint32_t>& items() const { return items_; }
+  /// All lists, one after another. The table is of no more use.
+  std::vector<std::uint32_t> take_items() && { return std::move(items_); }
 
  private:
   static std::uint64_t hash_of(List list) {

@@ -1,7 +1,9 @@
 #include "controlplane/compile/merge.h"
 
 #include <algorithm>
+#include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace bulkhead::compile {
@@ -30,9 +32,11 @@ std::vector<std::uint32_t> group(std::span<const std::uint64_t> hashes, Equal eq
 
 }  // namespace
 
-Matrix merge(const ClassesDirection& classes, std::span<const std::uint32_t> full) {
+Matrix merge(const ClassesDirection& classes, std::vector<std::uint32_t> full) {
   const std::size_t width = classes.peers.size();
-  const auto row = [&](std::uint32_t subject) { return full.subspan(subject * width, width); };
+  const auto row = [&](std::uint32_t subject) {
+    return std::span<const std::uint32_t>(full).subspan(subject * width, width);
+  };
   Matrix matrix;
 
   std::vector<std::uint64_t> hashes(classes.subjects.size());
@@ -65,12 +69,14 @@ Matrix merge(const ClassesDirection& classes, std::span<const std::uint32_t> ful
 
   matrix.rows = static_cast<std::uint32_t>(matrix.subject_of_row.size());
   matrix.columns = static_cast<std::uint32_t>(peer_of_column.size());
-  matrix.cells.resize(std::size_t{matrix.rows} * matrix.columns);
-  auto cell = matrix.cells.begin();
+  // In place: what is kept only moves towards the front.
+  auto cell = full.begin();
   for (const std::uint32_t subject : matrix.subject_of_row) {
     const auto cells = row(subject);
     for (const std::uint32_t peer : peer_of_column) *cell++ = cells[peer];
   }
+  full.erase(cell, full.end());
+  matrix.cells = std::move(full);
   return matrix;
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <vector>
 
 #include "controlplane/compile/classes.h"
 #include "controlplane/compile/rulesets.h"
@@ -12,6 +12,6 @@ namespace bulkhead::compile {
 /// `full` is [subject][peer] of the direction's classes. Rows merge only where the subjects' clauses and
 /// posture are the same too, because those are what an explanation tells. At least one row and one column
 /// remain.
-Matrix merge(const ClassesDirection& classes, std::span<const std::uint32_t> full);
+Matrix merge(const ClassesDirection& classes, std::vector<std::uint32_t> full);
 
 }  // namespace bulkhead::compile

@@ -12,6 +12,7 @@ namespace {
 struct ListRules {
   std::uint32_t list = 0;
   std::vector<std::uint32_t> rules;  // into Rules::rules
+  bool names_used = false;           // some rule's ports have names
 };
 
 class RowBuilder {
@@ -57,22 +58,24 @@ class RowBuilder {
     for (const ListRules& group : groups_) group_of_[group.list] = kNone;
     groups_.clear();
     for_everyone_.clear();
-    names_used_ = false;
+    names_used_for_everyone_ = false;
     group_of_.resize(governed_.peers.size(), kNone);
     for (const std::uint32_t number : governed_.clause_sets[subject.clauses]) {
       const GoverningClause& clause = governed_.clauses[number];
       for (std::uint32_t rule = clause.rules_first; rule < clause.rules_first + clause.rules_count; ++rule) {
-        names_used_ |= !ports_.names(rules_.rules[rule].ports).empty();
+        const bool names_used = !ports_.names(rules_.rules[rule].ports).empty();
         const std::uint32_t list = rules_.rules[rule].peers;
         if (governed_.peers[list].everyone) {
           for_everyone_.push_back(rule);
+          names_used_for_everyone_ |= names_used;
           continue;
         }
         if (group_of_[list] == kNone) {
           group_of_[list] = static_cast<std::uint32_t>(groups_.size());
-          groups_.push_back({list, {}});
+          groups_.push_back({list, {}, false});
         }
         groups_[group_of_[list]].rules.push_back(rule);
+        groups_[group_of_[list]].names_used |= names_used;
       }
     }
   }
@@ -98,8 +101,12 @@ class RowBuilder {
       for (const std::uint32_t peer : node_peers_)
         if (is_own_node(subject, peer)) split(peer, [](State& state) { state.own_node = true; });
     }
-    if (direction_ == 0 || !names_used_) return;
-    for (const std::uint32_t peer : named_peers_) split_by_names(peer);
+    if (direction_ == 0) return;  // names are the subject's own then
+    if (names_used_for_everyone_)
+      for (const std::uint32_t peer : named_peers_) split_by_names(peer);
+    for (const ListRules& group : groups_)
+      if (group.names_used)
+        for (const std::uint32_t peer : classes_.matched[group.list]) split_by_names(peer);
   }
 
   bool is_own_node(const Subject& subject, std::uint32_t peer) const {
@@ -125,6 +132,7 @@ class RowBuilder {
   /// A peer with names leaves its state for one that it shares with those on which the names mean the same.
   void split_by_names(std::uint32_t peer) {
     const std::uint32_t parent = state_of_[peer], resolved = classes_.peers[peer].resolved;
+    if (resolved == 0 || states_[parent].resolved != 0) return;  // nothing to tell, or told already
     if (parent == 0) touched_.push_back(peer);
     auto& child = named_states_[std::uint64_t{parent} << 32 | resolved];
     if (child.row != row_number_) {
@@ -204,7 +212,7 @@ class RowBuilder {
   std::vector<ListRules> groups_;
   std::vector<std::uint32_t> group_of_;  // by peer list
   std::vector<std::uint32_t> for_everyone_;
-  bool names_used_ = false;
+  bool names_used_for_everyone_ = false;
   std::vector<State> states_;
   std::vector<std::uint32_t> child_of_, rule_set_of_;
   std::unordered_map<std::uint64_t, NamedState> named_states_;
@@ -233,7 +241,7 @@ RuleSets build_rule_sets(const Rules& rules, const Ports& ports, const Classes& 
       builder.build(side.subjects[subject],
                     std::span(full).subspan(subject * side.peers.size(), side.peers.size()));
     }
-    result.matrices[direction] = merge(side, full);
+    result.matrices[direction] = merge(side, std::move(full));
   }
   return result;
 }
