@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <optional>
 #include <sstream>
+#include <tuple>
 #include <utility>
 
 #include "policies/load/nearest.h"
@@ -26,7 +27,16 @@ class TreeBuilder : public YAML::EventHandler {
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { add(node(mark, NodeKind::kNull)); }
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override {
+    YamlNode null = node(mark, NodeKind::kNull);
+    // A value that is left out lies behind its colon. yaml-cpp makes one up, at the key's place, where the colon
+    // is left out.
+    if (!open_.empty() && open_.back().key &&
+        std::tie(null.line, null.column) <= std::tie(open_.back().key->line, open_.back().key->column))
+      refuse(mark,
+             "found " + quoted(open_.back().key->scalar) + " without a colon, expected a key and its value");
+    add(std::move(null));
+  }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     refuse(mark, "found an alias (*name), expected the value itself: aliases are not taken here");
   }
@@ -161,7 +171,10 @@ std::vector<YamlNode> parse_documents(std::string_view text, Report& report, con
   if (!check_text(text, report)) return {};
   TreeBuilder builder(report, limits);
   try {
-    std::istringstream stream{std::string(text)};
+    // yaml-cpp takes a quoted scalar that the end of the file cuts off; not one that an end of document does.
+    std::string ended(text);
+    ended += text.empty() || text.back() == '\n' ? "...\n" : "\n...\n";
+    std::istringstream stream{std::move(ended)};
     YAML::Parser parser(stream);
     while (parser.HandleNextDocument(builder)) {
     }

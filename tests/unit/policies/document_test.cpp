@@ -68,6 +68,24 @@ TEST(Document, size_depth_and_number_of_values_are_bounded) {
   EXPECT_NE(parse_refusal(deep), "");
 }
 
+TEST(Document, a_file_that_is_cut_off_is_refused) {
+  EXPECT_EQ(parse_refusal("a: \"b\n"), "f:2:1: not YAML: illegal document indicator in scalar");
+  EXPECT_EQ(parse_refusal("a: 'b"), "f:2:1: not YAML: illegal document indicator in scalar");
+  EXPECT_EQ(parse_refusal("a: \"\n\n"), "f:3:1: not YAML: illegal document indicator in scalar");
+  EXPECT_NE(parse_refusal("a: [b\n"), "");
+  EXPECT_NE(parse_refusal("{a: b"), "");
+  EXPECT_EQ(parse_refusal("a: |+\n  x\n\n"), "");
+  EXPECT_EQ(parse_refusal("a: b\n...\n"), "");
+  EXPECT_EQ(parse_refusal("# nothing"), "");
+}
+
+TEST(Document, a_key_has_a_colon) {
+  EXPECT_EQ(parse_refusal("a: b\nc\n"), "f:2:1: found \"c\" without a colon, expected a key and its value");
+  EXPECT_EQ(parse_refusal("a: b\nc"), "f:2:1: found \"c\" without a colon, expected a key and its value");
+  EXPECT_NE(parse_refusal("? a\n"), "");
+  EXPECT_EQ(parse_refusal("a:\nb: {c: , d: }\ne:"), "");
+}
+
 TEST(Document, line_endings_of_other_systems_are_fine) {
   Report report("f");
   const auto documents = parse_text("a: b\r\nc: d\r\n", report);
