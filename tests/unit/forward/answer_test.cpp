@@ -43,6 +43,13 @@ TEST(Arp, reply_tells_the_asker_our_mac) {
   EXPECT_EQ(in_place, reply);
 }
 
+TEST(Arp, the_reply_goes_to_the_sender_that_the_request_names) {
+  const Bytes request = ethernet(0x0806, arp(1, kMacB, kA4, kB4), {.destination = kAll, .source = kMacA});
+  Bytes reply(kArpFrameBytes);
+  build_arp_reply(request.data(), read(request), kOwn, reply.data());
+  EXPECT_EQ(part(reply, 0, 6), Bytes(kMacB.bytes.begin(), kMacB.bytes.end()));
+}
+
 TEST(Arp, nobody_is_answered_about_its_own_address) {
   const Parsed probe = read(ethernet(0x0806, arp(1, kMacA, 0, kA4)));
   EXPECT_FALSE(owes_arp_reply(probe, {.served = true, .of_asker = true}));

@@ -100,6 +100,11 @@ TEST(Checksum, a_field_outside_or_torn_is_refused) {
   EXPECT_FALSE(complete_partial(ranges_of(frame, {41}), 34, 6, end));
   EXPECT_FALSE(complete_partial(ranges_of(frame, {}), 34, 6, end + 1));
   EXPECT_EQ(frame, before);
+  Bytes padded = join({frame, Bytes(8)});  // what lies behind the packet's end is not its field
+  const Bytes padded_before = padded;
+  EXPECT_FALSE(complete_partial(ranges_of(padded, {}), 34, end - 35, end));
+  EXPECT_FALSE(complete_partial(ranges_of(padded, {}), end, 0, end));
+  EXPECT_EQ(padded, padded_before);
 }
 
 TEST(Checksum, only_the_transport_headers_own_field_may_be_asked_for) {
