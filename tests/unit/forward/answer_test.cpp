@@ -140,6 +140,22 @@ TEST(Neighbour, broken_solicitations_are_not_believed) {
   EXPECT_TRUE(believed(solicitation(kLinkA, kB6, join({{14, 1, 0, 0, 0, 0, 0, 0}, kSourceOption}))));
 }
 
+TEST(Neighbour, messages_are_read_whole_and_as_what_they_are) {
+  const Bytes frame = solicitation(kLinkA, kB6, kSourceOption);
+  const Parsed parsed = read(frame);
+  Solicitation asked;
+  Neighbour neighbour;
+  EXPECT_FALSE(read_solicitation(frame.data(), size32(frame) - 1, parsed, asked));
+  EXPECT_FALSE(read_advertisement(frame.data(), size32(frame), parsed, neighbour));
+  Parsed other_kind = parsed;
+  other_kind.kind = Kind::kFlow;
+  EXPECT_FALSE(read_solicitation(frame.data(), size32(frame), other_kind, asked));
+  const Bytes nobody = solicitation(kLinkA, {}, kSourceOption);
+  EXPECT_FALSE(read_solicitation(nobody.data(), size32(nobody), read(nobody), asked));
+  const Bytes mapped = solicitation(kLinkA, abi::address_v4(kB4), kSourceOption);
+  EXPECT_FALSE(read_solicitation(mapped.data(), size32(mapped), read(mapped), asked));
+}
+
 TEST(Neighbour, our_solicitation_and_its_answer_resolve_the_next_hop) {
   Bytes frame(kNdFrameBytes);
   build_solicitation(kMacA, kLinkA, kB6, frame.data());
@@ -157,6 +173,9 @@ TEST(Neighbour, our_solicitation_and_its_answer_resolve_the_next_hop) {
   EXPECT_EQ(next.mac, (abi::Mac{{2, 0, 0, 0, 0, 0xcc}}));
   const Bytes bare = advertisement(0x4000'0000, {});
   ASSERT_TRUE(read_advertisement(bare.data(), size32(bare), read(bare), next));
+  EXPECT_EQ(next.mac, kMacB);
+  const Bytes other = advertisement(0x4000'0000, {14, 1, 2, 0, 0, 0, 0, 0xdd});
+  ASSERT_TRUE(read_advertisement(other.data(), size32(other), read(other), next));
   EXPECT_EQ(next.mac, kMacB);
   const Bytes unasked = advertisement(0, {});
   EXPECT_FALSE(read_advertisement(unasked.data(), size32(unasked), read(unasked), next));
@@ -206,10 +225,14 @@ TEST(Echo, only_requests_ask) {
   EXPECT_FALSE(asks_echo(read(ethernet(0x0800, ipv4({.protocol = 1}, icmp(0, 0, 7, {}))))));
   EXPECT_FALSE(asks_echo(read(ethernet(0x86dd, ipv6({.next = 58}, icmp(129, 0, 7, {}))))));
   EXPECT_FALSE(asks_echo(read(ethernet(0x0800, ipv4({.protocol = 17}, udp(8, 8, {}))))));
+  Parsed dropped = read(ethernet(0x0800, ipv4({.protocol = 1}, icmp(8, 0, 7, {}))));
+  EXPECT_TRUE(asks_echo(dropped));
+  dropped.kind = Kind::kDrop;
+  EXPECT_FALSE(asks_echo(dropped));
 }
 
 Bytes error_about(const Bytes& frame, Problem problem, std::uint32_t mtu, const abi::Address& gateway) {
-  Bytes error(kErrorFrameBytesMax);
+  Bytes error(kErrorFrameBytesMax, 0xa5);  // what was in the buffer must not shine through
   error.resize(
       build_error(frame.data(), size32(frame), read(frame), problem, mtu, kOwn, gateway, error.data()));
   return error;
@@ -238,6 +261,14 @@ TEST(IcmpError, fragmentation_needed_names_the_mtu_within_576_bytes) {
   EXPECT_EQ(transport_checksum(ip), 0u);
   EXPECT_EQ(internet_checksum(part(ip, 0, 20)), 0u);
   EXPECT_EQ(part(ip, 28, 548), part(lost, 0, 548));
+}
+
+TEST(IcmpError, only_what_is_readable_is_quoted) {
+  const Bytes frame = ethernet(0x86dd, ipv6({.next = 6}, tcp(1, 2, 16, filler(1440))));
+  Bytes error(kErrorFrameBytesMax);
+  error.resize(build_error(frame.data(), 200, read(frame), Problem::kTooBig, 1400, kOwn, kB6, error.data()));
+  EXPECT_EQ(error.size(), 14 + 48 + 186u);
+  EXPECT_EQ(transport_checksum(ip_of(error)), 0u);
 }
 
 TEST(IcmpError, packet_too_big_names_the_mtu_within_1280_bytes) {
