@@ -1,25 +1,25 @@
 // What may be said: every policy dialect, brought to one shape that the compiler and the oracle both read.
 //
-//   NetworkPolicy  ──┐                    PolicySet
-//   SegmentationPolicy ─┼─ load/ ──►  Policy ─┬─ Clause (subject, direction, isolates) ─┬─ Rule (action,
-//   peers, ports) (others later) ──┘                       └─ Clause ...                             └─ Rule
-//   ...
+//   NetworkPolicy ───────┐
+//                        ├─ load/ ──► PolicySet ──► Policy ──► Clause ──► Rule
+//   SegmentationPolicy ──┘                         │          │          └ action, peers, ports
+//                                                  │          └ subject, direction, isolates
+//                                                  └ one object of one file
 //
-// A Policy is one object of one file. A Clause says, for one direction, whom it governs (the *subject*) and
-// whether being governed isolates. A Rule allows or denies traffic between the subject and its peers on its
-// ports.
+// A Clause says, for one direction, whom it governs (the *subject*) and whether being governed isolates. A Rule
+// allows or denies traffic between the subject and its peers on its ports.
 //
 // Meaning, per direction and per subject endpoint (the sender's egress and the receiver's ingress must both
 // allow):
-//   1. a matching deny rule denies;                      (application tier: deny before allow, order of files
-//   is no matter)
+//   1. a matching deny rule denies (the order of policies and rules is no matter);
 //   2. else a matching allow rule allows;
-//   3. else traffic with the endpoint's own node is allowed if the endpoint follows Kubernetes;
+//   3. else traffic with an address of the endpoint's own node is allowed, if the endpoint follows Kubernetes;
 //   4. else, if any clause that isolates selects the subject, it is denied;
-//   5. else the posture: allow for endpoints that follow Kubernetes (unless strict), otherwise the node's
-//   posture.
-// An endpoint may always reach its own addresses. Addresses that no endpoint and no node owns are *world*:
-// only address blocks and "everyone" match them, and they have no ends of their own to judge.
+//   5. else the posture: allow for endpoints that follow Kubernetes (unless strict), otherwise the node's.
+//
+// An endpoint may always reach its own addresses. Addresses that no endpoint and no node owns are *world*: only
+// blocks, World and Everyone match them. World and nodes have no side of their own to judge; a host-network
+// endpoint is its node.
 #pragma once
 
 #include <cstdint>
@@ -74,8 +74,8 @@ struct AddressBlock {
   AddressBytes base{};           // host bits are zero
   std::uint8_t prefix_bits = 0;  // of 128: an IPv4 /24 is 120
   auto operator<=>(const AddressBlock&) const = default;
-  bool contains(const AddressBytes& address) const;
-  bool is_v4() const;  // lies within ::ffff:0:0/96
+  bool contains(const AddressBytes& address) const;  // of its own family only: ::/0 contains no IPv4
+  bool is_v4() const;                                // lies within ::ffff:0:0/96
 };
 
 /// An address block less its exceptions. Matches endpoint addresses too: the Kubernetes API says so.
@@ -97,7 +97,7 @@ struct World {  // addresses that neither an endpoint nor a node owns
 };
 using Peer = std::variant<Everyone, EndpointSelector, IpBlock, LocalNode, World>;
 
-/// One port term. A name is resolved on the receiving endpoint, in either direction, with `protocol`.
+/// A name is resolved on the receiving endpoint, with `protocol`, in either direction; each that it has counts.
 struct PortMatch {
   Protocol protocol = Protocol::kTcp;
   std::uint16_t first =
