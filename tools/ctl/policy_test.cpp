@@ -225,6 +225,11 @@ class Test {
     static constexpr std::pair<std::string_view, std::uint8_t> kNames[] = {
         {"tcp", 6}, {"udp", 17}, {"sctp", 132}, {"icmp", 1}, {"icmpv6", 58}};
     const std::string name = lower(protocol);
+    if (name == "other") {
+      if (const auto value = number(port, 255))
+        return {image::kOtherProtocol, static_cast<std::uint16_t>(*value)};
+      throw Unanswerable{"found port " + policies::quoted(port) + ", expected a protocol number up to 255"};
+    }
     std::optional<std::uint32_t> iana = number(name, 255);
     std::vector<std::string_view> names;
     for (const auto& [known, value] : kNames) {

@@ -5,7 +5,8 @@
 // model.
 //
 // Questions are CSV, `src,dst,proto,port`: an end is `namespace/pod` or an address; proto is tcp, udp, sctp,
-// icmp, icmpv6 or an IANA number; port is the destination port or the ICMP type (none given: echo request).
+// icmp, icmpv6, an IANA number, or other; port is the destination port, the ICMP type (none given: echo
+// request), or the IANA number of other.
 // A first line that names these columns may order them freely and name more. Blank lines and lines that start
 // with # are passed over. Answers are the same columns plus `verdict,reason,rule`, with a header if there was
 // one:

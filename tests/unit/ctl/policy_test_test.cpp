@@ -110,6 +110,23 @@ TEST_F(PolicyTest, header_comments_and_blank_lines_are_optional) {
   EXPECT_EQ(out_, "shop/web,shop/api,icmp,,allow,allowed,\n");
 }
 
+TEST_F(PolicyTest, protocols_have_names_and_numbers) {
+  write("policies/web.yaml",
+        "apiVersion: bulkhead.io/v1alpha1\nkind: SegmentationPolicy\nmetadata: {name: s, namespace: shop}\n"
+        "spec:\n  edges:\n"
+        "  - {name: gre, action: deny, ports: [protocol/47], from: {any: {}}, to: {matchLabels: {app: "
+        "web}}}\n");
+  ASSERT_EQ(ask("shop/api,shop/web,47,\nshop/api,shop/web,other,47\nshop/api,shop/web,other,46\n"
+                "shop/api,shop/web,UDP,47\n"),
+            0)
+      << err_;
+  const std::string rule = "SegmentationPolicy shop/s gre " + path("policies/web.yaml") + ":6";
+  EXPECT_EQ(out_,
+            "shop/api,shop/web,47,,deny,denied_policy," + rule +
+                "\nshop/api,shop/web,other,47,deny,denied_policy," + rule +
+                "\nshop/api,shop/web,other,46,allow,allowed,\nshop/api,shop/web,UDP,47,allow,allowed,\n");
+}
+
 TEST_F(PolicyTest, columns_may_come_in_any_order_and_others_are_kept) {
   ASSERT_EQ(ask("case,port,proto,dst,src\n\"1,a\",8080,tcp,shop/web,shop/six\n"), 0) << err_;
   EXPECT_EQ(out_,
