@@ -67,6 +67,14 @@ std::string lcores(const Options& options) {
   return text.str();
 }
 
+/// A mount made in a mount namespace of our own (`ip netns exec`, a container) would end with us, and the flow table with it.
+bool mounts_outlive_us() {
+  struct stat own {
+  }, init{};
+  return stat("/proc/self/ns/mnt", &own) == 0 && stat("/proc/1/ns/mnt", &init) == 0 &&
+         own.st_ino == init.st_ino;
+}
+
 bool wants_pci(const Options& options) {
   return std::any_of(options.eal.begin(), options.eal.end(), [](const std::string& argument) {
     return argument == "-a" || argument.rfind("--allow", 0) == 0 || argument == "--pci";
@@ -123,6 +131,14 @@ std::string find_huge_dir(const Options& options) {
     found = where;
   }
   if (!found.empty()) return found;
+  if (!mounts_outlive_us()) {
+    spdlog::warn(
+        "no hugetlbfs is mounted, and a mount made here would not outlive this process: the flow table lies "
+        "in {}; "
+        "mount hugetlbfs for it, or give --huge-dir",
+        options.run_dir);
+    return {};
+  }
   if (mkdir(own.c_str(), 0700) != 0 && errno != EEXIST) return {};
   if (mount("hugetlbfs", own.c_str(), "hugetlbfs", 0, "mode=0700") != 0) {
     spdlog::warn("hugetlbfs cannot be mounted on {}: {}; the flow table lies in ordinary memory", own,

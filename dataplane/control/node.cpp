@@ -53,7 +53,7 @@ Node::Node(const Options& options, const Eal& eal)
   if (take_up_.adopted)
     spdlog::info("flow table {}: {} flows taken up again", flow_memory_.path(), take_up_.restored);
   else
-    spdlog::info("flow table {}: new, for {} flows", flow_memory_.path(), flows_.flows_max());
+    spdlog::info("flow table {}: new, for {} flows ({})", flow_memory_.path(), flows_.flows_max(), take_up_.reason);
   const worker::Environment environment{publisher_,        ports_,        flows_, telemetry_, eal_.pools,
                                         options_.timeouts, trouble_.get()};
   for (std::uint32_t index = 0; index < options_.workers; ++index)

@@ -152,7 +152,8 @@ class Stage:
     def spawn(self, name, command, log, append=False):
         words = command.split() if isinstance(command, str) else list(command)
         out = open(self.dir / log, "a" if append else "w")
-        process = subprocess.Popen(["ip", "netns", "exec", self.netns(name), *words], stdout=out,
+        # nsenter, not `ip netns exec`: that would give it mounts of its own, which end with it.
+        process = subprocess.Popen(["nsenter", f"--net=/run/netns/{self.netns(name)}", *words], stdout=out,
                                    stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         self.processes.append(process)
         return process
