@@ -1,8 +1,8 @@
 // The short way to read a packet: TCP or UDP right behind a plain IP header.
 //
-// A packet is plain if a sum of tests says so. They are taken without a branch and looked at once, so that a mix
-// of protocols costs no mispredictions. False says nothing about a packet but that the general way must read it,
-// and `parsed` is untouched then. Where both read a packet, they agree.
+// A packet is plain if a sum of tests says so. They are taken without a branch and looked at once, so that a
+// mix of protocols costs no mispredictions. False says nothing about a packet but that the general way must
+// read it, and `parsed` is untouched then. Where both read a packet, they agree.
 //
 // `tag_bytes` is 4 where an 802.1Q tag, looked at before, stands in front of the EtherType, else 0.
 #pragma once
@@ -52,8 +52,8 @@ inline void fill_plain(const std::uint8_t* frame, std::uint32_t l3_offset, std::
   parsed.fragment_id = 0;
 }
 
-/// No options, no fragment, unremarkable addresses, at least 20 bytes behind the header and all 54 (and the tag)
-/// readable.
+/// No options, no fragment, unremarkable addresses, at least 20 bytes behind the header and all 54 (and the
+/// tag) readable.
 inline bool parse_plain_v4(const std::uint8_t* frame, std::uint32_t readable, std::uint32_t frame_bytes,
                            std::uint32_t tag_bytes, Parsed& parsed) {
   const std::uint32_t l3_offset = 14 + tag_bytes, l4_offset = l3_offset + 20;
@@ -84,8 +84,8 @@ inline bool parse_plain_v4(const std::uint8_t* frame, std::uint32_t readable, st
 }
 static_assert(kDontFragment == 0x40 >> 3 && kVlanTagged == 4 << 2, "flags are shifted into place");
 
-/// No extension headers, both addresses global (2000::/3) or unique local (fc00::/7), at least 20 bytes behind the
-/// header and all 74 (and the tag) readable.
+/// No extension headers, both addresses global (2000::/3) or unique local (fc00::/7), at least 20 bytes behind
+/// the header and all 74 (and the tag) readable.
 inline bool parse_plain_v6(const std::uint8_t* frame, std::uint32_t readable, std::uint32_t frame_bytes,
                            std::uint32_t tag_bytes, Parsed& parsed) {
   const std::uint32_t l3_offset = 14 + tag_bytes, l4_offset = l3_offset + 40;

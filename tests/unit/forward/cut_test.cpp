@@ -253,7 +253,7 @@ std::vector<Bytes> fragments(Bytes& frame, std::uint32_t mtu) {
   std::vector<Bytes> all;
   for (std::uint32_t k = 0; k < plan.count; ++k) {
     const Cut cut = fragment_cut(plan, k);
-    Bytes out(plan.header_bytes(k) + cut.bytes);
+    Bytes out(plan.header_bytes(k) + cut.bytes, 0xa5);
     EXPECT_LE(out.size() - 14, mtu);
     copy_and_sum(ranges, cut.offset, cut.bytes, out.data() + plan.header_bytes(k));
     write_fragment_headers(plan, k, out.data());
@@ -283,6 +283,18 @@ TEST(Fragment, only_copied_options_follow) {
                                           part(datagram, 96, 104))));
   EXPECT_EQ(all[2],
             ethernet(0x0800, ipv4({.fragment = 25, .options = {148, 4, 0, 0}}, part(datagram, 200, 8))));
+}
+
+TEST(Fragment, copied_options_are_padded_to_words) {
+  const Bytes options = {7, 3, 4, 148, 4, 0, 0, 130, 3, 9, 1, 1};
+  const Bytes datagram = udp(0x9404, 2, filler(200));  // looks like an option where the header has ended
+  Bytes frame = ethernet(0x0800, ipv4({.options = options}, datagram));
+  const std::vector<Bytes> all = fragments(frame, 128);
+  ASSERT_EQ(all.size(), 3u);
+  const Bytes copied = {148, 4, 0, 0, 130, 3, 9, 0};
+  EXPECT_EQ(all[1],
+            ethernet(0x0800, ipv4({.fragment = 0x2000 | 12, .options = copied}, part(datagram, 96, 96))));
+  EXPECT_EQ(all[2], ethernet(0x0800, ipv4({.fragment = 24, .options = copied}, part(datagram, 192, 16))));
 }
 
 TEST(Fragment, a_fragment_is_cut_again_in_its_place) {
