@@ -36,8 +36,7 @@ enum Flags : std::uint8_t {
 struct alignas(64) Parsed {
   abi::Address source;
   abi::Address destination;
-  std::uint16_t source_port =
-      0;  // host order; ICMP query: identifier in both; other ICMP: type << 8 | code in both
+  std::uint16_t source_port = 0;  // host order; ICMP: see icmp_ports() in stages.h
   std::uint16_t destination_port = 0;
   std::uint8_t protocol = 0;  // IANA number of the transport header; a later IPv6 fragment: of what follows
                               // the fragment header, which may be another extension header

@@ -42,11 +42,12 @@ bool quoted_ipv6(const std::uint8_t* data, std::uint32_t at, std::uint32_t end, 
 bool quoted_icmp(const std::uint8_t* message, Parsed& quoted) {
   const bool v4 = (quoted.flags & kIpv4) != 0;
   const std::uint8_t type = message[0];
-  const bool query = v4 ? is_query_v4(type) : type == 128 || type == 129;
   if (v4 ? is_error_v4(type) : type < 128) return false;
   quoted.icmp_type = type;
   quoted.policy_port = type;
-  quoted.source_port = quoted.destination_port = load_be16(query ? message + 4 : message);
+  const IcmpPorts ports = icmp_ports(v4, message);
+  quoted.source_port = ports.source;
+  quoted.destination_port = ports.destination;
   return true;
 }
 

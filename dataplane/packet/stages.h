@@ -51,6 +51,23 @@ enum Protocol : std::uint8_t {
 inline bool is_query_v4(std::uint8_t type) {
   return type == 0 || type == 8 || (type >= 13 && type <= 18);
 }
+
+/// The ports that stand for an ICMP message: in a query the asker's is the identifier, the other end's the type of the
+/// request, so that two ends which ask each other under one identifier have two conversations. In any other message both
+/// are type << 8 | code. `message` has 6 readable bytes, 8 of a query.
+struct IcmpPorts {
+  std::uint16_t source;
+  std::uint16_t destination;
+};
+inline IcmpPorts icmp_ports(bool v4, const std::uint8_t* message) {
+  const std::uint8_t type = message[0];
+  const bool query = v4 ? is_query_v4(type) : type == 128 || type == 129;
+  if (!query) return {load_be16(message), load_be16(message)};
+  const std::uint16_t identifier = load_be16(message + 4);
+  const bool reply = v4 ? type == 0 || (type != 8 && type % 2 == 0) : type == 129;
+  if (!reply) return {identifier, type};
+  return {static_cast<std::uint16_t>(v4 && type == 0 ? 8 : type - 1), identifier};
+}
 inline bool is_error_v4(std::uint8_t type) {
   return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
 }

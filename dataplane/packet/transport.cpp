@@ -70,9 +70,9 @@ abi::Fate read_icmp_v6(const Extent& message, Parsed& parsed) {
 abi::Fate read_icmp(const Extent& message, Parsed& parsed) {
   const bool v4 = (parsed.flags & kIpv4) != 0;
   parsed.icmp_type = message.at[0];
-  const bool query = v4 ? is_query_v4(parsed.icmp_type) : parsed.icmp_type == 128 || parsed.icmp_type == 129;
-  const std::uint16_t key = load_be16(query ? message.at + 4 : message.at);
-  parsed.source_port = parsed.destination_port = key;
+  const IcmpPorts ports = icmp_ports(v4, message.at);
+  parsed.source_port = ports.source;
+  parsed.destination_port = ports.destination;
   parsed.policy_port = parsed.icmp_type;
   return v4 ? read_icmp_v4(message, parsed) : read_icmp_v6(message, parsed);
 }

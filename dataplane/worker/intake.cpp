@@ -10,6 +10,14 @@ namespace {
 
 constexpr std::uint32_t kAhead = 4;  // packets between prefetching a header and reading it
 
+/// What the sender's kernel left unfinished must be about this packet's own transport header.
+bool claim_fits(rte_mbuf* packet, const packet::Parsed& parsed) {
+  const bool tcp = (packet->ol_flags & RTE_MBUF_F_TX_L4_MASK) == RTE_MBUF_F_TX_TCP_CKSUM;
+  if (!forward::partial_fits(parsed, packet->l2_len + packet->l3_len, tcp ? 16 : 6)) return false;
+  packet->l3_len = parsed.l4_offset - parsed.l3_offset;
+  return true;
+}
+
 }  // namespace
 
 void Worker::process(port::Port& port, rte_mbuf** packets, std::uint32_t count) {
@@ -63,6 +71,8 @@ void Worker::sort(port::Port& port, rte_mbuf* packet, Batch& batch) {
   if (port.role() == abi::kRoleEndpoint && std::memcmp(frame + 6, port.mac().bytes.data(), 6) != 0)
       [[unlikely]]
     return drop(packet, abi::Fate::kSpoofedMac);
+  if ((packet->ol_flags & RTE_MBUF_F_TX_L4_MASK) != 0 && !claim_fits(packet, parsed)) [[unlikely]]
+    return drop(packet, abi::Fate::kMalformedTransport);
   if ((parsed.flags & packet::kVlanTagged) != 0) [[unlikely]] {
     // From here on nothing knows of the tag; the port puts its own on whatever leaves by it.
     forward::pop_vlan(frame);

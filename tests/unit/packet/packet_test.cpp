@@ -308,11 +308,27 @@ TEST(Transport, other_protocols_are_known_by_their_number) {
   EXPECT_EQ(read6({.next = 59}, {}).policy_port, 59);
 }
 
+TEST(Icmp, two_ends_that_ask_each_other_under_one_identifier_have_two_conversations) {
+  for (const auto& [request, reply] : {std::pair{8, 0}, {13, 14}, {15, 16}, {17, 18}}) {
+    const Parsed asks =
+        read4({.protocol = 1}, icmp(static_cast<std::uint8_t>(request), 0, 0x0007'0001, filler(8)));
+    const Parsed answers =
+        read4({.protocol = 1}, icmp(static_cast<std::uint8_t>(reply), 0, 0x0007'0001, filler(8)));
+    EXPECT_EQ(asks.source_port, 7);
+    EXPECT_EQ(asks.destination_port, request);
+    EXPECT_EQ(answers.source_port, request);
+    EXPECT_EQ(answers.destination_port, 7);
+  }
+  const Parsed answers = read6({.next = 58}, icmp(129, 0, 0x0007'0001, filler(8)));
+  EXPECT_EQ(answers.source_port, 128);
+  EXPECT_EQ(answers.destination_port, 7);
+}
+
 TEST(Icmp, queries_are_flows_by_identifier) {
   const Parsed ping = read4({.protocol = 1}, icmp(8, 0, 0xbeef'0001, filler(8)));
   EXPECT_EQ(ping.kind, Kind::kFlow);
   EXPECT_EQ(ping.source_port, 0xbeef);
-  EXPECT_EQ(ping.destination_port, 0xbeef);
+  EXPECT_EQ(ping.destination_port, 8);
   EXPECT_EQ(ping.policy_port, 8);
   EXPECT_EQ(ping.icmp_type, 8);
   const Parsed ping6 = read6({.next = 58}, icmp(128, 0, 0xbeef'0001, filler(8)));
