@@ -200,7 +200,7 @@ Value nearest_rule(const image::View& view, const Side& side, const Port& port, 
   return nullptr;
 }
 
-std::string why(const Value& side, const std::string& end, const char* direction) {
+std::string why(const Value& side, const std::string& end, const char* direction, bool governed) {
   const bool allowed = side["allowed"].get<bool>();
   if (!side["rule"].is_null())
     return std::string(allowed ? "allowed by " : "denied by ") + rule_text(side["rule"]);
@@ -216,7 +216,7 @@ std::string why(const Value& side, const std::string& end, const char* direction
       by += (by.empty() ? "" : ", ") + policy["policy"].get<std::string>() + at(policy);
     return end + " is isolated for " + direction + " by " + by + ", and no rule allows this";
   }
-  if (side["nearest"].is_null())
+  if (!governed)
     return "no policy speaks of the " + std::string(direction) + " of " + end +
            ", and the node's posture is deny";
   return "no policy allows this " + std::string(direction) + " of " + end +
@@ -251,7 +251,7 @@ Value explain_side(const image::View& view, const Side& side, const Port& port) 
   }
   value["posture"] = subject.posture == image::Verdict::kAllow ? "allow" : "deny";
   if (decision == 0) value["nearest"] = nearest_rule(view, side, port, ports);
-  value["why"] = why(value, side.end_name, direction);
+  value["why"] = why(value, side.end_name, direction, subject.rules_count != 0);
   return value;
 }
 

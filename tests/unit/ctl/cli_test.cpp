@@ -75,7 +75,9 @@ TEST_F(Cli, an_unknown_option_is_a_usage_error_with_the_nearest_spelling) {
 }
 
 TEST_F(Cli, an_abbreviated_option_is_refused) {
-  EXPECT_EQ(ctl({"verdict", "--fro", "web"}).exit, kExitUsage);
+  const Result result = ctl({"verdict", "--fro", "web"});
+  EXPECT_EQ(result.exit, kExitUsage);
+  EXPECT_TRUE(contains(result.error, "there is no option '--fro'")) << result.error;
 }
 
 TEST_F(Cli, operands_where_none_belong_are_refused) {
@@ -176,6 +178,11 @@ TEST_F(Cli, a_whole_image_verifies_and_a_changed_byte_is_found) {
   const Result result = ctl({"image", "verify", image()});
   EXPECT_EQ(result.exit, kExitRefused);
   EXPECT_TRUE(contains(result.error, image())) << result.error;
+}
+
+TEST_F(Cli, bytes_behind_an_image_are_refused) {
+  std::ofstream(image(), std::ios::binary | std::ios::app) << std::string(4096, 'x');
+  EXPECT_EQ(ctl({"image", "verify", image()}).exit, kExitRefused);
 }
 
 TEST_F(Cli, a_file_that_is_no_image_is_refused_with_its_name) {

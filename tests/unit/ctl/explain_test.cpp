@@ -59,6 +59,12 @@ TEST_F(Explain, a_peer_that_no_rule_admits_is_told_whom_the_port_is_open_for) {
   EXPECT_NE(words.find("shop/job is app=job in namespace shop"), std::string::npos) << words;
 }
 
+TEST_F(Explain, a_rule_that_lacks_only_the_port_is_nearer_than_one_that_lacks_the_peer) {
+  const Value nearest = ask("far/pod", "api", "tcp/8080")["ingress"]["nearest"];
+  EXPECT_EQ(nearest["lacks"], "port");
+  EXPECT_EQ(nearest["rule"]["name"], "far-to-api");
+}
+
 TEST_F(Explain, where_neither_fits_a_rule_that_governs_is_still_shown) {
   const Value side = ask("job", "api", "udp/53")["ingress"];
   EXPECT_EQ(side["fate"], "denied_default");
@@ -66,11 +72,18 @@ TEST_F(Explain, where_neither_fits_a_rule_that_governs_is_still_shown) {
   EXPECT_EQ(side["nearest"]["rule"]["name"], "web-to-api");
 }
 
-TEST_F(Explain, without_any_policy_the_posture_answers_and_nothing_is_near) {
+TEST_F(Explain, where_no_rule_could_allow_the_posture_answers_and_nothing_is_near) {
   const Value side = ask("job", "db", "tcp/5432")["egress"];
   EXPECT_EQ(side["fate"], "denied_posture");
   EXPECT_TRUE(side["nearest"].is_null());
-  EXPECT_EQ(side["why"], "no policy speaks of the egress of shop/job, and the node's posture is deny");
+  // The deny edge `no-legacy` is about everybody: it speaks of job, and allows nothing.
+  EXPECT_EQ(side["why"], "no policy allows this egress of shop/job, and the node's posture is deny");
+}
+
+TEST_F(Explain, an_end_that_no_policy_speaks_of_is_told_so) {
+  const Value side = ask("world", "job", "tcp/80")["ingress"];
+  EXPECT_EQ(side["fate"], "denied_posture");
+  EXPECT_EQ(side["why"], "no policy speaks of the ingress of shop/job, and the node's posture is deny");
 }
 
 TEST_F(Explain, a_deny_rule_is_named_and_no_nearest_rule_is_sought) {

@@ -1,7 +1,7 @@
 // A small shop, compiled into a real image: whom the tests ask about.
 //
 //   shop/web   app=web    10.0.0.1, fd00::1      edge web-to-api, customers-to-web
-//   shop/api   app=api    10.0.0.2, fd00::2      reached from web on tcp/8080
+//   shop/api   app=api    10.0.0.2, fd00::2      reached from web on tcp/8080, from namespace far on tcp/9999
 //   shop/db    app=db     10.0.0.3               reached from api on tcp/5432; deny edge no-legacy on tcp/23
 //   shop/job   app=job    10.0.0.4               no policy speaks of it
 //   lab/pod    app=lab    10.0.1.1               follows Kubernetes; NetworkPolicy pods-in on ingress
@@ -42,6 +42,10 @@ spec:
     to: {matchLabels: {app: db}}
     ports: [tcp/23]
     action: deny
+  - name: far-to-api
+    from: {namespace: far}
+    to: {matchLabels: {app: api}}
+    ports: [tcp/9999]
 )";
 
 inline constexpr char kPods[] = R"(apiVersion: networking.k8s.io/v1
