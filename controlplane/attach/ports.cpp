@@ -14,6 +14,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kBackoffFirst{500};
 constexpr std::chrono::milliseconds kBackoffMax{10'000};
+constexpr std::chrono::milliseconds kPathGrace{1'000};
 constexpr char kHostId[] = "\x01host";  // no source's id starts with a control character
 constexpr char kUplinkId[] = "\x01uplink";
 
@@ -89,8 +90,6 @@ void Ports::place(const std::string& id, Berth& berth, const netlink::Monitor& m
                   publish::Channel* channel) {
   auto resolved = resolve(berth.wish, monitor);
   if (const auto* absent = std::get_if<Absent>(&resolved)) {
-    // A veth's port goes on "sending" into nothing when its interface is gone. A tap's namespace may live on
-    // without its path, so that port stays until the data plane reports it lost.
     if (berth.wish.kind == abi::PortKind::kTap && !berth.attached) {
       if (const Assignment* assignment = assignments_.find(id)) {
         berth.port = assignment->port;
@@ -100,13 +99,21 @@ void Ports::place(const std::string& id, Berth& berth, const netlink::Monitor& m
         berth.placed = berth.attached = present != present_.end() && matches(present->second, berth);
       }
     }
-    if (berth.wish.kind == abi::PortKind::kVeth || !berth.attached) {
-      if (channel != nullptr && present_.contains(berth.port)) detach(berth.port, *channel);
-      berth.placed = berth.attached = berth.configured = false;
-      wait(berth, absent->reason, false);
+    // The data plane's open tap keeps a namespace alive, so it is the path's end that ends the port. A path may be
+    // replaced in two steps, which is no end.
+    const auto now = Clock::now();
+    if (berth.absent_since == Clock::time_point{}) berth.absent_since = now;
+    if (berth.wish.kind == abi::PortKind::kTap && berth.attached && now < berth.absent_since + kPathGrace)
+      return;
+    if (channel != nullptr && present_.contains(berth.port)) {
+      detach(berth.port, *channel);
+      assignments_.renew(id);
     }
+    berth.placed = berth.attached = berth.configured = false;
+    wait(berth, absent->reason, false);
     return;
   }
+  berth.absent_since = {};
   const Place& found = std::get<Place>(resolved);
   berth.mac = found.mac;
   berth.placed = true;

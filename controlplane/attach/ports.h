@@ -90,6 +90,7 @@ class Ports {
     std::string reason;  // why not attached or configured
     std::chrono::steady_clock::time_point since{}, retry_at{};
     std::chrono::milliseconds backoff{0};
+    std::chrono::steady_clock::time_point absent_since{};  // its place; zero: it is there
   };
 
   void wish(const std::string& id, const std::string& name, abi::PortRole role, const source::Port& port);

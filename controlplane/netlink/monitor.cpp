@@ -79,7 +79,10 @@ void Monitor::read_caches() {
   interfaces_.clear();
   for (nl_object* object = nl_cache_get_first(links_); object != nullptr;
        object = nl_cache_get_next(object)) {
-    Interface interface = interface_of(reinterpret_cast<rtnl_link*>(object));
+    auto* link = reinterpret_cast<rtnl_link*>(object);
+    // IPv6 tells of a link under its own family, and takes it back under none.
+    if (rtnl_link_get_family(link) != AF_UNSPEC) continue;
+    Interface interface = interface_of(link);
     interfaces_[interface.name] = std::move(interface);
   }
   addresses_.clear();

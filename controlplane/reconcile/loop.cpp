@@ -1,7 +1,9 @@
 #include "controlplane/reconcile/loop.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -35,13 +37,17 @@ class Readable {
 
   /// The descriptor to wait for from now on; -1: none. Its owner closes it only after the next follow().
   void follow(int fd) {
-    if (fd == fd_) return;
+    // A socket that replaced another may have got its number: only the inode tells them apart.
+    struct stat status {};
+    const ino_t inode = fd >= 0 && ::fstat(fd, &status) == 0 ? status.st_ino : 0;
+    if (fd == fd_ && inode == inode_) return;
+    inode_ = inode;
     if (descriptor_.is_open()) {
       descriptor_.cancel();
       descriptor_.close();
     }
     fd_ = fd;
-    // A duplicate: closing ours never closes the owner's, and a reused number is not taken for the old one.
+    // A duplicate: closing ours never closes the owner's.
     if (fd >= 0) {
       descriptor_.assign(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
       wait();
@@ -52,15 +58,16 @@ class Readable {
   void wait() {
     descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const error_code& error) {
       if (error) return;
-      const int before = fd_;
+      const ino_t before = inode_;
       then_();
-      if (fd_ == before && descriptor_.is_open()) wait();
+      if (inode_ == before && descriptor_.is_open()) wait();
     });
   }
 
   asio::posix::stream_descriptor descriptor_;
   std::function<void()> then_;
   int fd_ = -1;
+  ino_t inode_ = 0;
 };
 
 class Loop {

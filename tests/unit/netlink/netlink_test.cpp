@@ -98,6 +98,20 @@ TEST_F(NetlinkTest, an_interface_made_anew_under_its_name_is_another_one) {
   EXPECT_NE(monitor.find("left")->index, before);
 }
 
+TEST_F(NetlinkTest, an_interface_that_was_up_is_gone_when_it_is_gone) {
+  Monitor monitor;
+  make_veth("left", "right");
+  bring_up("left");
+  bring_up("right");
+  ::usleep(50'000);  // IPv6 announces the link in its own words
+  monitor.handle();
+  ASSERT_NE(monitor.find("left"), nullptr);
+  EXPECT_NE(monitor.find("left")->peer_index, 0);
+  remove("left");
+  monitor.handle();
+  EXPECT_EQ(monitor.find("left"), nullptr);
+}
+
 TEST_F(NetlinkTest, the_other_end_is_found_in_its_namespace) {
   const Fd inside = make_namespace();
   make_veth("left", "right");
