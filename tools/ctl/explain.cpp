@@ -16,7 +16,7 @@ struct Side {
   std::uint32_t subject;
   std::uint32_t peer;
   std::uint32_t peer_identity;
-  bool elsewhere;  // the end is an endpoint or a node, but not one that is judged here
+  std::uint32_t flags;  // image::RecordFlags of the end
   std::string end_name, peer_name;
 };
 
@@ -229,9 +229,12 @@ Value explain_side(const image::View& view, const Side& side, const Port& port) 
                  {"fate", "forwarded"},  {"rule", nullptr},    {"isolated_by", Value::array()},
                  {"posture", nullptr},   {"nearest", nullptr}, {"why", ""}};
   if (side.subject == image::kNoSubject) {
-    value["why"] = side.elsewhere
-                       ? side.end_name + " is not judged here: its own node judges its " + direction
-                       : side.end_name + " is outside every endpoint: nothing judges its " + direction;
+    value["why"] =
+        (side.flags & image::kRecordEndpoint) != 0
+            ? side.end_name + " is not judged here: its own node judges its " + direction
+        : (side.flags & image::kRecordNode) != 0
+            ? side.end_name + " is a node: policies judge endpoints, so nothing judges its " + direction
+            : side.end_name + " is outside every endpoint: nothing judges its " + direction;
     return value;
   }
   const std::uint32_t ports = image::port_class(view, port.slot, port.number);
@@ -288,13 +291,12 @@ Value explain(const image::View& view, const Question& question) {
 
   Value egress = explain_side(view,
                               {image::kEgress, from.subject[image::kEgress], to.peer[image::kEgress],
-                               to.identity, from.flags != 0, question.source_name, question.destination_name},
+                               to.identity, from.flags, question.source_name, question.destination_name},
                               question.port);
-  Value ingress =
-      explain_side(view,
-                   {image::kIngress, to.subject[image::kIngress], from.peer[image::kIngress], from.identity,
-                    to.flags != 0, question.destination_name, question.source_name},
-                   question.port);
+  Value ingress = explain_side(view,
+                               {image::kIngress, to.subject[image::kIngress], from.peer[image::kIngress],
+                                from.identity, to.flags, question.destination_name, question.source_name},
+                               question.port);
   if (source.endpoint != 0 && source.endpoint == destination.endpoint) {
     for (Value* side : {&egress, &ingress}) {
       const std::string end = (*side)["end"].get<std::string>();

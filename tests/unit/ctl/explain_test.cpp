@@ -122,7 +122,10 @@ TEST_F(Explain, a_kubernetes_endpoint_is_open_until_a_policy_isolates_it) {
 }
 
 TEST_F(Explain, a_kubernetes_endpoint_is_reached_by_its_own_node) {
-  const Value side = ask("host", "lab/pod", "tcp/10250")["ingress"];
+  const Value answer = ask("host", "lab/pod", "tcp/10250");
+  EXPECT_EQ(answer["egress"]["judged"], false);
+  EXPECT_NE(answer["egress"]["why"].get<std::string>().find("is a node"), std::string::npos);
+  const Value side = answer["ingress"];
   EXPECT_EQ(side["allowed"], true);
   EXPECT_NE(side["why"].get<std::string>().find("own node"), std::string::npos);
 }
