@@ -93,8 +93,9 @@ std::variant<Eal, std::string> start_eal(const Options& options) {
         "(sysctl vm.nr_hugepages={} would do)",
         free_hugepage_bytes() >> 20, needed >> 20, (needed >> 21) + 160);
 
-  std::vector<std::string> arguments = {"bulkhead-dataplane", "--in-memory", "--no-telemetry", "--lcores",
-                                        lcores(options)};
+  // Either way no file is left behind. Ordinary memory is "legacy" to DPDK 22.11, which it refuses --in-memory for.
+  std::vector<std::string> arguments = {"bulkhead-dataplane", eal.hugepages ? "--in-memory" : "--no-shconf",
+                                        "--no-telemetry", "--lcores", lcores(options)};
   if (!wants_pci(options)) arguments.emplace_back("--no-pci");
   if (!eal.hugepages) {
     arguments.insert(arguments.end(), {"--no-huge", "-m", std::to_string((needed >> 20) + 32)});
