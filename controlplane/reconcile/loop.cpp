@@ -25,6 +25,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr milliseconds kDebounceMax{1'000};  // a world that is never quiet is compiled this often
 constexpr milliseconds kTick{250};
+constexpr unsigned kQuietTicks = 4;
 
 /// Waits for a descriptor that somebody else owns and may replace.
 class Readable {
@@ -154,7 +155,8 @@ class Loop {
     tick_.async_wait([this](const error_code& error) {
       if (error) return;
       if (watch_.rearm()) changed();
-      settle();
+      // Looking at every port's place costs a few system calls each: often only while something waits.
+      if (reconciler_.waiting() || ++quiet_ticks_ % kQuietTicks == 0) settle();
       wait_for_tick();
     });
   }
@@ -168,6 +170,7 @@ class Loop {
   asio::steady_timer debounce_, tick_;
   Readable files_, node_, dataplane_;
   bool dirty_ = false;
+  unsigned quiet_ticks_ = 0;
   Clock::time_point first_change_{};
 };
 

@@ -3,7 +3,7 @@
 //   files (inotify) ─┐                     at most kDebounceMax_ms after the first
 //   node (netlink)  ─┼─► dirty ── quiet for debounce_ms, no file half-written ──► reload(), settle()
 //   SIGHUP, "reload" ┘
-//   data plane's events, a second's tick while something waits ──► settle()
+//   data plane's events, a tick (quicker while something waits) ──► settle()
 //   SIGTERM, SIGINT ──► run() returns; ports stay attached and the data plane goes on
 #pragma once
 
