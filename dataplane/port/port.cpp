@@ -25,8 +25,14 @@ constexpr std::uint32_t kSegmentsMax = 64;  // of one packet: a super-packet fro
 /// port.
 constexpr abi::Mac kOwnMac = {{0x02, 0xb1, 0xcb, 0xea, 0xd0, 0x01}};
 
-/// Frames shorter than this carry no complete Ethernet header.
-constexpr std::uint32_t kEthernetBytes = 14;
+/// Leaves an empty packet.
+void make_empty(rte_mbuf* packet) {
+  rte_pktmbuf_free(std::exchange(packet->next, nullptr));
+  packet->nb_segs = 1;
+  packet->data_len = 0;
+  packet->pkt_len = 0;
+  packet->ol_flags = 0;
+}
 
 }  // namespace
 
@@ -82,6 +88,8 @@ std::variant<std::unique_ptr<Port>, std::string> Port::open(const abi::Attach& r
         port->learn_peer(v4, port->mac());
     return port;
   }
+  // An interface that was not fenced before is left as it was found.
+  port->lower_fence_ = port->fence_ != nullptr && port->fence_->created();
   const char* device = request.kind == abi::PortKind::kEthdev ? request.device : request.interface_name;
   return "port " + std::to_string(request.port) + " (" + device + "): " + reason;
 }
@@ -90,6 +98,7 @@ Port::Port(const abi::Attach& request) : request_(request), own_mac_(kOwnMac) {}
 
 Port::~Port() {
   close_ethdev();
+  if (fence_ != nullptr && lower_fence_) fence_->lower();
   if (fd_ < 0) return;
   if (kind() == abi::PortKind::kTap && remove_device_) ioctl(fd_, TUNSETPERSIST, 0);
   close(fd_);
@@ -141,12 +150,12 @@ std::uint16_t Port::receive_fd(Landing& landing, rte_mbuf** packets, std::uint16
       if (errno != EAGAIN) note_error(errno);
       break;
     }
-    if (static_cast<std::size_t>(bytes) < sizeof header + kEthernetBytes) continue;
+    const auto taken = static_cast<std::size_t>(bytes);
     rte_mbuf* packet =
-        landing.take(static_cast<std::uint32_t>(static_cast<std::size_t>(bytes) - sizeof header));
+        landing.take(static_cast<std::uint32_t>(taken < sizeof header ? 0 : taken - sizeof header));
     if (!read_vnet(header, packet)) {
-      rte_pktmbuf_free(packet);
-      continue;
+      // Handed on without a byte, to be counted as malformed: it must not vanish, nor keep us here for ever.
+      make_empty(packet);
     }
     packets[received++] = packet;
   }

@@ -67,7 +67,7 @@ class Port {
   ~Port();
   Port(const Port&) = delete;
 
-  /// At most `max` packets; every one has its Ethernet header in the first segment.
+  /// At most `max` packets, headers in the first segment. One whose virtio-net header is broken comes as an empty packet.
   std::uint16_t receive(std::uint32_t queue, Landing& landing, rte_mbuf** packets, std::uint16_t max);
 
   /// Worker `sender` sends in order and frees what was sent; the packets from the returned index on are still
@@ -105,6 +105,8 @@ class Port {
   bool exists() const;
   /// Deletes a tap when the port closes; otherwise it stays in its namespace for the next attach.
   void remove_device_on_close() { remove_device_ = true; }
+  /// Gives a veth back to the kernel when the port closes; otherwise it stays fenced off for the next process.
+  void lower_fence_on_close() { lower_fence_ = true; }
 
   std::uint32_t worker = 0;  // that receives; set by the control thread before the port is published
 
@@ -131,6 +133,7 @@ class Port {
   bool probed_ = false;
   bool send_shared_ = false;  // fewer send queues than workers: one queue behind send_lock_
   bool remove_device_ = false;
+  bool lower_fence_ = false;
   std::unique_ptr<class Fence> fence_;
   std::atomic<std::uint64_t> peer_[2] = {};
   std::atomic<Trouble> trouble_{Trouble::kNone};

@@ -37,6 +37,18 @@ bool may_speak_as(const image::View& view, const abi::Address& source, std::uint
 
 }  // namespace
 
+/// Whether a packet that is not judged by itself may have this source: of an endpoint its own; from elsewhere neither a
+/// local endpoint's nor, from the outside, the node's.
+bool Worker::source_fits(const abi::Address& source) const {
+  const image::View& view = image_->view;
+  const std::uint32_t owner = image::bind(view, source).endpoint;
+  if (in_->role() == abi::kRoleEndpoint) return owner == in_endpoint_;
+  const std::uint32_t flags = owner != 0 ? view.endpoints[owner].flags : 0;
+  if ((flags & image::kEndpointLocal) != 0) return false;
+  return in_->role() != abi::kRoleUplink ||
+         ((flags & image::kEndpointNode) == 0 && !is_gateway(view, source));
+}
+
 /// A frame of our own making, out by `out`.
 void Worker::reply(const std::uint8_t* frame, std::uint32_t bytes, port::Port& out) {
   rte_mbuf* made = piece(bytes);
@@ -85,8 +97,7 @@ void Worker::neighbour(rte_mbuf* packet, const packet::Parsed& parsed) {
 /// An ICMP error about one of our conversations goes to whoever sent the quoted packet; any other goes nowhere.
 void Worker::icmp_error(rte_mbuf* packet, const packet::Parsed& parsed) {
   const auto* frame = rte_pktmbuf_mtod(packet, const std::uint8_t*);
-  if (in_endpoint_ != 0 && image::bind(image_->view, parsed.source).endpoint != in_endpoint_)
-    return drop(packet, abi::Fate::kSpoofedAddress);
+  if (!source_fits(parsed.source)) return drop(packet, abi::Fate::kSpoofedAddress);
   if ((parsed.flags & packet::kFragment) != 0) return drop(packet, abi::Fate::kMalformedIcmp);
   packet::Parsed quoted;
   if (!packet::parse_quoted(frame, packet->data_len, parsed, quoted))
@@ -115,7 +126,8 @@ bool Worker::refresh(flow::Probe& probe) {
   classify::Answer answer;
   classify::classify(image_->view, router_, {&question, 1}, {&answer, 1});
   if (answer.fate != abi::Fate::kForwarded) {
-    if (env_.flows.remove(index_, probe.slot)) telemetry::add(block_.flows_ended, 1);
+    if (answer.fate != abi::Fate::kSpoofedAddress && env_.flows.remove(index_, probe.slot))
+      telemetry::add(block_.flows_ended, 1);
     return false;
   }
   const flow::Stamp stamp{

@@ -53,8 +53,7 @@ bool Worker::advance(Batch& batch, std::uint32_t i, std::uint32_t slot, std::uin
       case flow::Advance::kReopen:
         break;
     }
-    env_.flows.remove(index_, slot);
-    telemetry::add(block_.flows_ended, 1);
+    if (env_.flows.remove(index_, slot)) telemetry::add(block_.flows_ended, 1);
     batch.probes[i].found = flow::Found::kMiss;
     batch.fates[i] = abi::Fate::kForwarded;
     return false;

@@ -13,6 +13,9 @@ namespace {
 constexpr std::uint64_t kSuper = RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG;
 constexpr std::uint32_t kRangesMax = 64;
 
+/// Of one super-packet: 64 KB in segments of 64 bytes. Its sender chooses their size, and we pay for each.
+constexpr std::uint32_t kSegmentsMax = 1024;
+
 /// The packet's segments, in order. Empty if there are too many of them.
 class Ranges {
  public:
@@ -52,7 +55,9 @@ void Worker::finish(rte_mbuf* packet, const packet::Parsed& parsed, port::Port& 
     return;
   }
   rewrite(packet, parsed, out, peer);
-  if (super && !out.offload()) return segment(packet, parsed, out);
+  // Devices are asked for TCP segmentation only.
+  const bool segments = out.offload() && ((packet->ol_flags & RTE_MBUF_F_TX_UDP_SEG) == 0 || out.fd() >= 0);
+  if (super && !segments) return segment(packet, parsed, out);
   if ((packet->ol_flags & RTE_MBUF_F_TX_L4_MASK) != 0 && (cut || !out.offload())) {
     const std::uint32_t end = parsed.l3_offset + parsed.l3_bytes;
     if (!forward::complete_partial(Ranges(packet).all(), parsed.l4_offset, checksum_offset(packet), end))
@@ -81,7 +86,8 @@ void Worker::segment(rte_mbuf* packet, const packet::Parsed& parsed, port::Port&
   const auto* frame = rte_pktmbuf_mtod(packet, const std::uint8_t*);
   const Ranges ranges(packet);
   forward::SegmentPlan plan;
-  if (!forward::plan_segments(frame, packet->data_len, parsed, packet->tso_segsz, plan))
+  if (!forward::plan_segments(frame, packet->data_len, parsed, packet->tso_segsz, plan) ||
+      plan.count > kSegmentsMax)
     return drop(packet, abi::Fate::kMalformedTransport);
   for (std::uint32_t k = 0; k < plan.count; ++k) {
     const forward::Cut cut = forward::segment_cut(plan, k);
@@ -124,7 +130,8 @@ bool Worker::tell_sender(const rte_mbuf* packet, const packet::Parsed& parsed, b
   const forward::Problem problem = too_big ? forward::Problem::kTooBig : forward::Problem::kTimeExceeded;
   const image::BindingHeader& binding = *image_->view.binding;
   const abi::Address& gateway = (parsed.flags & packet::kIpv4) != 0 ? binding.gateway_v4 : binding.gateway_v6;
-  if (gateway == abi::Address{} || !forward::owes_error(parsed, problem) || !errors_.take(now_tsc_))
+  if (gateway == abi::Address{} || !forward::owes_error(parsed, problem) ||
+      !errors_[in_->number()].take(now_tsc_))
     return false;
   rte_mbuf* made = piece(forward::kErrorFrameBytesMax);
   if (made == nullptr) return false;

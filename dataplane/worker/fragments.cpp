@@ -27,9 +27,13 @@ void complete(packet::Parsed& parsed, const flow::FragmentVerdict& verdict) {
 /// A fragment whose sender was checked by MAC. Its address is checked before the table, where a stranger's fragment would
 /// poison another's datagram.
 void Worker::first_or_later(rte_mbuf* packet, const packet::Parsed& parsed) {
-  if (in_endpoint_ != 0 && image::bind(image_->view, parsed.source).endpoint != in_endpoint_)
-    return drop(packet, abi::Fate::kSpoofedAddress);
+  if (!source_fits(parsed.source)) return drop(packet, abi::Fate::kSpoofedAddress);
+  // Held packets of two segments would use up the large ones, without which nobody receives.
+  if (packet->nb_segs > 1 && parsed.fragment_offset != 0 &&
+      rte_mempool_avail_count(env_.pools.large) < env_.pools.large->size / 2)
+    return drop(packet, abi::Fate::kFragmentTableFull);
   packet->port = static_cast<std::uint16_t>(in_->number());
+  packet->hash.usr = in_key();
   const flow::FragmentAnswer answer = fragments_.take(describe(parsed), packet, boot_ms_);
   switch (answer.step) {
     case flow::FragmentStep::kHold:
@@ -72,6 +76,13 @@ void Worker::send_later(rte_mbuf* packet, const packet::Parsed& parsed,
 void Worker::send_released() {
   for (flow::ReleasedFragment released; fragments_.next_released(released);) {
     auto* packet = static_cast<rte_mbuf*>(released.packet);
+    // What came in by another port, or by this one when it was somebody else's, was not sent by whom is judged here.
+    if (packet->port != in_->number() || packet->hash.usr != in_key()) {
+      telemetry::add(block_.ports[packet->port].fates[static_cast<std::size_t>(abi::Fate::kSpoofedAddress)],
+                     1);
+      rte_pktmbuf_free(packet);
+      continue;
+    }
     packet::Parsed parsed;
     packet::parse(rte_pktmbuf_mtod(packet, const std::uint8_t*), packet->data_len, packet->pkt_len, 0,
                   parsed);

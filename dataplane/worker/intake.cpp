@@ -13,8 +13,14 @@ constexpr std::uint32_t kAhead = 4;  // packets between prefetching a header and
 /// What the sender's kernel left unfinished must be about this packet's own transport header.
 bool claim_fits(rte_mbuf* packet, const packet::Parsed& parsed) {
   const bool tcp = (packet->ol_flags & RTE_MBUF_F_TX_L4_MASK) == RTE_MBUF_F_TX_TCP_CKSUM;
-  if (!forward::partial_fits(parsed, packet->l2_len + packet->l3_len, tcp ? 16 : 6)) return false;
+  // A fragment's transport header is not whole to its sender's kernel either: it never leaves one unfinished.
+  if ((parsed.flags & packet::kFragment) != 0 ||
+      !forward::partial_fits(parsed, packet->l2_len + packet->l3_len, tcp ? 16 : 6))
+    return false;
   packet->l3_len = parsed.l4_offset - parsed.l3_offset;
+  // The port guessed the family from where it lies without a tag.
+  packet->ol_flags &= ~(RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IPV6);
+  packet->ol_flags |= (parsed.flags & packet::kIpv4) != 0 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
   return true;
 }
 
@@ -26,6 +32,9 @@ void Worker::process(port::Port& port, rte_mbuf** packets, std::uint32_t count) 
   telemetry::add(block_.bursts, 1);
   telemetry::add(block_.packets, count);
   telemetry::add(in_counters_->rx_packets, count);
+  std::uint64_t bytes = 0;
+  for (std::uint32_t i = 0; i < count; ++i) bytes += packets[i]->pkt_len;
+  telemetry::add(in_counters_->rx_bytes, bytes);
 
   image_ = env_.publisher.current();
   abi::Fate closed = abi::Fate::kForwarded;
@@ -44,15 +53,12 @@ void Worker::process(port::Port& port, rte_mbuf** packets, std::uint32_t count) 
   generation_ = static_cast<std::uint32_t>(image_->generation);
   router_ = {env_.ports.host(), env_.ports.uplink()};
 
-  std::uint64_t bytes = 0;
   batch_.count = 0;
   for (std::uint32_t i = 0; i < count && i < kAhead; ++i) rte_prefetch0(rte_pktmbuf_mtod(packets[i], void*));
   for (std::uint32_t i = 0; i < count; ++i) {
     if (i + kAhead < count) rte_prefetch0(rte_pktmbuf_mtod(packets[i + kAhead], void*));
-    bytes += packets[i]->pkt_len;
     sort(port, packets[i], batch_);
   }
-  telemetry::add(in_counters_->rx_bytes, bytes);
   if (batch_.count != 0) {
     look_up(batch_);
     send_on(batch_);

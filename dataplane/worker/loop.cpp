@@ -27,13 +27,25 @@ constexpr std::uint64_t kHouseMs = 10;
 constexpr std::uint64_t kSweepMs = 4'000;  // the whole flow table is seen once in this time
 constexpr std::uint64_t kResolvingMs = 1'000;
 constexpr std::uint64_t kRefreshMs = 30'000;
-constexpr std::uint64_t kErrorsPerSecond = 1'000;  // ICMP errors of one worker
+constexpr std::uint64_t kErrorsPerSecond = 200;  // ICMP errors to one port
 constexpr std::uint64_t kErrorsBurst = 100;
+
+constexpr std::uint32_t kHeldMax = 2048;  // fragments of one worker that wait for their first
+constexpr std::uint32_t kHeldShare = 4;   // and no more than this part of its packet buffers
 
 std::uint64_t clock_ms(clockid_t clock) {
   timespec now{};
   clock_gettime(clock, &now);
   return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
+}
+
+/// Whoever sends fragments that never become whole must leave buffers for all others.
+flow::FragmentLimits fragment_limits(const port::Pools& pools) {
+  flow::FragmentLimits limits;
+  const unsigned lcores = rte_lcore_count();
+  const std::uint32_t buffers = pools.small->size / (lcores > 1 ? lcores - 1 : 1);
+  limits.held = std::min(kHeldMax, buffers / kHeldShare);
+  return limits;
 }
 
 }  // namespace
@@ -43,8 +55,8 @@ Worker::Worker(const Environment& environment, std::uint32_t index)
       index_(index),
       block_(environment.telemetry.block(index)),
       landing_(environment.pools),
-      fragments_(environment.flows.hasher(), {}),
-      errors_(rte_get_tsc_hz() / kErrorsPerSecond, kErrorsBurst),
+      fragments_(environment.flows.hasher(), fragment_limits(environment.pools)),
+      errors_(abi::kPortsMax, {rte_get_tsc_hz() / kErrorsPerSecond, kErrorsBurst}),
       tsc_hz_(rte_get_tsc_hz()),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
@@ -172,7 +184,8 @@ std::uint32_t Worker::poll_ready(int timeout_us) {
       continue;
     }
     port::Port* port = env_.ports.at(ready[i].data.u32);
-    if (port == nullptr) continue;
+    // While we slept the number may have become another port's, which is polled elsewhere.
+    if (port == nullptr || port->fd() < 0 || port->worker != index_) continue;
     for (int burst = 0; burst < kBurstsPerPort; ++burst) {
       rte_mbuf* packets[port::kBurst];
       const std::uint16_t taken = port->receive(0, landing_, packets, port::kBurst);

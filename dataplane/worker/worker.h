@@ -17,6 +17,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "dataplane/classify/classify.h"
 #include "dataplane/flow/fragments.h"
@@ -89,6 +90,7 @@ class Worker {
   void arp(rte_mbuf* packet, const packet::Parsed& parsed);
   void neighbour(rte_mbuf* packet, const packet::Parsed& parsed);
   void icmp_error(rte_mbuf* packet, const packet::Parsed& parsed);
+  bool source_fits(const abi::Address& source) const;
   bool refresh(flow::Probe& probe);
   bool echo(rte_mbuf* packet, const packet::Parsed& parsed);
   void reply(const std::uint8_t* frame, std::uint32_t bytes, port::Port& out);
@@ -97,6 +99,7 @@ class Worker {
   void first_or_later(rte_mbuf* packet, const packet::Parsed& parsed);
   void send_later(rte_mbuf* packet, const packet::Parsed& parsed, const flow::FragmentVerdict& verdict);
   void send_released();
+  std::uint32_t in_key() const { return static_cast<std::uint32_t>(in_->request().port_key); }
 
   void drop(rte_mbuf* packet, abi::Fate fate) {
     telemetry::add(in_counters_->fates[static_cast<std::size_t>(fate)], 1);
@@ -111,7 +114,7 @@ class Worker {
   abi::WorkerBlock& block_;
   port::Landing landing_;
   flow::Fragments fragments_;
-  forward::TokenBucket errors_;
+  std::vector<forward::TokenBucket> errors_;  // by port: nobody uses up the errors that another is owed
 
   // What holds for the burst at hand.
   const swap::Enforced* image_ = nullptr;
