@@ -6,6 +6,7 @@
 #include <sys/signalfd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 
@@ -45,12 +46,16 @@ void serve(Node& node, const Options& options, int signals) {
   watch(epoll.get(), signals);
   watch(epoll.get(), node.trouble_event());
   spdlog::info("ready: {} worker(s), {}", options.workers, options.run_dir);
+  auto next_look = std::chrono::steady_clock::now();
   for (;;) {
     epoll_event event{};
     const int ready = epoll_wait(epoll.get(), &event, 1, kLookAfterPortsMs);
     if (ready < 0 && errno != EINTR) return;
     if (ready == 1 && event.data.fd == signals) return;
-    if (ready == 1 && server.handle(event.data.fd)) continue;
+    // A client that never stops asking must not keep us from the ports.
+    const auto now = std::chrono::steady_clock::now();
+    if (ready == 1 && server.handle(event.data.fd) && now < next_look) continue;
+    next_look = now + std::chrono::milliseconds(kLookAfterPortsMs);
     for (const auto& lost : node.look_after_ports()) server.announce(lost);
   }
 }

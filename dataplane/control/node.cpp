@@ -38,6 +38,22 @@ const char* device_of(const abi::Attach& request) {
   return request.kind == abi::PortKind::kEthdev ? request.device : request.interface_name;
 }
 
+/// "net_null0" of "net_null0,size=64".
+std::string_view device_name(const abi::Attach& request) {
+  const std::string_view device = device_of(request);
+  return request.kind == abi::PortKind::kEthdev ? device.substr(0, device.find(',')) : device;
+}
+
+/// Whether two requests ask for the same port. Neither's strings need an end.
+bool same_attach(const abi::Attach& one, const abi::Attach& other) {
+  const auto same = [](const auto& a, const auto& b) { return strncmp(a, b, sizeof a) == 0; };
+  return one.port == other.port && one.kind == other.kind && one.role == other.role && one.mtu == other.mtu &&
+         one.port_key == other.port_key && one.mac == other.mac && one.vlan == other.vlan &&
+         same(one.interface_name, other.interface_name) && same(one.device, other.device) &&
+         std::equal(one.next_hop, one.next_hop + 2, other.next_hop) &&
+         std::equal(one.own, one.own + 2, other.own);
+}
+
 }  // namespace
 
 Node::Node(const Options& options, const Eal& eal)
@@ -53,7 +69,8 @@ Node::Node(const Options& options, const Eal& eal)
   if (take_up_.adopted)
     spdlog::info("flow table {}: {} flows taken up again", flow_memory_.path(), take_up_.restored);
   else
-    spdlog::info("flow table {}: new, for {} flows ({})", flow_memory_.path(), flows_.flows_max(), take_up_.reason);
+    spdlog::info("flow table {}: new, for {} flows ({})", flow_memory_.path(), flows_.flows_max(),
+                 take_up_.reason);
   const worker::Environment environment{publisher_,        ports_,        flows_, telemetry_, eal_.pools,
                                         options_.timeouts, trouble_.get()};
   for (std::uint32_t index = 0; index < options_.workers; ++index)
@@ -90,6 +107,10 @@ void Node::restore() {
     spdlog::error("last image not taken up: {}; nothing is forwarded until the next one", reason);
   }
   for (const SavedPort& saved : state_.load_ports()) {
+    if (const std::string wrong = check(saved.request, saved.netns); !wrong.empty()) {
+      spdlog::warn("a saved port is not taken up again: {}", wrong);
+      continue;
+    }
     const Fd netns(
         saved.request.netns_path[0] == '\0' ? -1 : open(saved.request.netns_path, O_RDONLY | O_CLOEXEC));
     std::string failed;
@@ -181,7 +202,8 @@ void Node::open_named_ports(swap::Enforced& enforced) const {
   }
 }
 
-std::string Node::check(const abi::Attach& request) const {
+/// Empty if `request` may be opened; nothing in it is trusted before.
+std::string Node::check(const abi::Attach& request, NetnsId netns) const {
   if (request.port == 0 || request.port >= abi::kPortsMax)
     return "port number " + std::to_string(request.port) + ": expected 1 to " +
            std::to_string(abi::kPortsMax - 1);
@@ -196,7 +218,18 @@ std::string Node::check(const abi::Attach& request) const {
   if (request.mtu != 0 && (request.mtu < 68 || request.mtu > 65'535))
     return "MTU " + std::to_string(request.mtu) + ": expected 68 to 65535";
   if (request.vlan > 4094) return "VLAN " + std::to_string(request.vlan) + ": expected 0 to 4094";
+  if (request.kind == abi::PortKind::kVeth && request.vlan != 0)
+    return "VLAN " + std::to_string(request.vlan) +
+           " on a veth: the kernel takes tags off before we see them";
+  if (request.role == abi::kRoleEndpoint && request.kind != abi::PortKind::kTap && request.mac == abi::Mac{})
+    return "port " + std::to_string(request.port) + " has no MAC: expected the endpoint's";
   for (const SavedPort& other : attached_) {
+    if (other.request.port == request.port)
+      return "port " + std::to_string(request.port) + " is attached already";
+    if (other.request.kind == request.kind && other.netns == netns &&
+        device_name(other.request) == device_name(request))
+      return std::string(device_name(request)) + " is attached already, as port " +
+             std::to_string(other.request.port);
     if (other.request.role == request.role && request.role != abi::kRoleEndpoint)
       return "there is already a port of this role: " + std::to_string(other.request.port);
   }
@@ -211,13 +244,12 @@ Reply Node::attach(Request& request) {
                                   [&](const SavedPort& saved) { return saved.request.port == wanted.port; });
   abi::AttachReply reply{};
   if (known != attached_.end()) {
-    if (known->request.kind != wanted.kind || known->request.port_key != wanted.port_key ||
-        known->netns != id || std::string(device_of(known->request)) != device_of(wanted))
+    if (known->netns != id || !same_attach(known->request, wanted))
       return Reply::error("port " + std::to_string(wanted.port) + " is attached to " +
                           device_of(known->request) + ": detach it first");
     reply.already = 1;
   } else {
-    std::string failed = check(wanted);
+    std::string failed = check(wanted, id);
     if (failed.empty()) failed = open_port(wanted, netns, id);
     if (!failed.empty()) return Reply::error(failed);
     save_ports();
@@ -256,6 +288,7 @@ void Node::close_port(std::uint32_t number, bool remove_device) {
       worker->remove(*port);
   publisher_.synchronize();
   if (remove_device) port->remove_device_on_close();
+  port->lower_fence_on_close();
   port.reset();
   std::erase_if(attached_, [number](const SavedPort& saved) { return saved.request.port == number; });
 }

@@ -47,7 +47,7 @@ class Node {
   Reply image();
   Reply regions();
 
-  std::string check(const abi::Attach& request) const;
+  std::string check(const abi::Attach& request, NetnsId netns) const;
   std::string open_port(const abi::Attach& request, int netns, NetnsId id);
   void close_port(std::uint32_t number, bool remove_device);
   void open_named_ports(swap::Enforced& enforced) const;

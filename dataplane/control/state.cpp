@@ -60,7 +60,9 @@ std::string replace(const std::string& path, std::span<const std::byte> bytes) {
 std::vector<std::byte> read_all(const std::string& path) {
   std::ifstream in(path, std::ios::binary | std::ios::ate);
   if (!in) return {};
-  std::vector<std::byte> bytes(static_cast<std::size_t>(in.tellg()));
+  const std::streamoff size = in.tellg();
+  if (size < 0 || static_cast<std::uint64_t>(size) > image::kSectionBytesMax) return {};  // a directory, say
+  std::vector<std::byte> bytes(static_cast<std::size_t>(size));
   in.seekg(0);
   in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   if (!in) return {};
@@ -125,9 +127,9 @@ std::unique_ptr<swap::Enforced> State::load_image(std::string& reason) {
   }
   auto policy = swap::Section::copy(read_all(image_dir_ + "/" + file.policy));
   auto binding = swap::Section::copy(read_all(image_dir_ + "/" + file.binding));
-  for (const auto* section : {&policy, &binding})
+  for (const auto& [name, section] : {std::pair{file.policy, &policy}, std::pair{file.binding, &binding}})
     if (const auto* wrong = std::get_if<std::string>(section)) {
-      reason = *wrong;
+      reason = image_dir_ + "/" + name + ": " + *wrong;
       return nullptr;
     }
   auto loaded = swap::load(std::move(std::get<swap::Section>(policy)),

@@ -37,6 +37,13 @@ std::string Port::open_ethdev(std::uint32_t workers, const Pools& pools) {
     ethdev_ = find(request_.device);
     if (ethdev_ == RTE_MAX_ETHPORTS) return "the device was probed but offers no Ethernet port";
   }
+  rte_eth_dev_owner owner{};
+  std::snprintf(owner.name, sizeof owner.name, "bulkhead port %u", request_.port);
+  if (rte_eth_dev_owner_new(&owner.id) != 0 || rte_eth_dev_owner_set(ethdev_, &owner) != 0) {
+    // Somebody's: closing it with this port would take it from under them.
+    ethdev_ = RTE_MAX_ETHPORTS;
+    return "the device is in use by another port";
+  }
   rte_eth_dev_info info{};
   if (const int error = rte_eth_dev_info_get(ethdev_, &info); error != 0)
     return failed("reading the device", error);

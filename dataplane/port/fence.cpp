@@ -41,7 +41,7 @@ Fence::Fence(int ifindex, std::string& failed) : ifindex_(ifindex) {
     close(program);
     return;
   }
-  created_ = true;
+  created_ = made == 0;
   for (const auto point : {BPF_TC_INGRESS, BPF_TC_EGRESS}) {
     hook.attach_point = point;
     bpf_tc_opts options{};
@@ -58,8 +58,7 @@ Fence::Fence(int ifindex, std::string& failed) : ifindex_(ifindex) {
   close(program);
 }
 
-Fence::~Fence() {
-  if (!created_) return;
+void Fence::lower() {
   bpf_tc_hook hook{};
   hook.sz = sizeof hook;
   hook.ifindex = ifindex_;

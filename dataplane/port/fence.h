@@ -12,11 +12,15 @@ namespace bulkhead::port {
 
 class Fence {
  public:
-  /// The reason why it could not be raised goes to `failed`; empty: it stands.
+  /// The reason why it could not be raised goes to `failed`; empty: it stands. It goes on standing when this object and the
+  /// process are gone, so that a container never meets the kernel while no data plane runs.
   Fence(int ifindex, std::string& failed);
-  /// Takes the qdisc away again: the interface is its owner's as it was.
-  ~Fence();
   Fence(const Fence&) = delete;
+
+  /// Takes the qdisc away: the interface is its owner's as it was.
+  void lower();
+  /// False: it stood before, from an earlier process.
+  bool created() const { return created_; }
 
  private:
   int ifindex_;

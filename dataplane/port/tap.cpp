@@ -81,9 +81,9 @@ std::string Port::open_tap(int netns) {
   if (ioctl(fd_, TUNSETOFFLOAD, offloads) != 0 &&
       ioctl(fd_, TUNSETOFFLOAD, offloads & ~static_cast<unsigned long>(TUN_F_USO4 | TUN_F_USO6)) != 0)
     return failed("TUNSETOFFLOAD");
+  if (std::string reason = configure(request, request_, mtu_); !reason.empty()) return reason;
   // The device outlives this process, so that a restart finds container addresses and routes as they were.
   if (ioctl(fd_, TUNSETPERSIST, 1) != 0) return failed("TUNSETPERSIST");
-  if (std::string reason = configure(request, request_, mtu_); !reason.empty()) return reason;
   offload_ = true;
   return {};
 }

@@ -19,6 +19,9 @@ Enforced::Enforced(Section policy_section, Section binding_section, const image:
 std::variant<std::unique_ptr<Enforced>, std::string> load(Section policy, Section binding,
                                                           std::uint64_t generation) {
   assert(generation != 0);
+  // Flows remember the low half, where 0 is no image's.
+  if (static_cast<std::uint32_t>(generation) == 0)
+    return "image refused: generation " + std::to_string(generation) + " looks like none to the flow table";
   auto checked = image::validate(policy.bytes(), binding.bytes());
   if (const auto* refusal = std::get_if<image::Refusal>(&checked)) return "image refused: " + refusal->reason;
   return std::make_unique<Enforced>(std::move(policy), std::move(binding), std::get<image::View>(checked),
