@@ -220,7 +220,8 @@ double product(const Setup& setup, std::uint64_t flows) {
   const double took = Seconds(std::chrono::steady_clock::now() - begin).count();
   if (block.flows_created != created) fail("flows ended while measuring");
   dataplane.end();
-  umount2((run + "/hugepages").c_str(), MNT_DETACH);  // the flow table is kept for a restart; there will be none
+  umount2((run + "/hugepages").c_str(),
+          MNT_DETACH);  // the flow table is kept for a restart; there will be none
   std::filesystem::remove_all(run);
   return static_cast<double>(after - before) / took;
 }

@@ -41,7 +41,8 @@ enum class FlowState : std::uint8_t {
 struct alignas(64) FlowEntry {
   Address source;  // of the originator
   Address destination;
-  std::uint16_t source_port;  // host order; ICMP query: the identifier, and in destination_port the request's type
+  std::uint16_t
+      source_port;  // host order; ICMP query: the identifier, and in destination_port the request's type
   std::uint16_t destination_port;
   std::uint8_t protocol;  // IANA number
   FlowState state;
