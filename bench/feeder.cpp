@@ -83,8 +83,8 @@ void watch() {
   bool fed[RTE_MAX_ETHPORTS] = {};
   for (;;) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    std::uint16_t port;
-    RTE_ETH_FOREACH_DEV(port) {
+    for (std::uint16_t port = 0; port < RTE_MAX_ETHPORTS; ++port) {  // owned ones too
+      if (rte_eth_dev_is_valid_port(port) == 0) continue;
       char name[RTE_ETH_NAME_MAX_LEN];
       if (fed[port] || rte_eth_dev_get_name_by_port(port, name) != 0 ||
           std::strncmp(name, "net_null", 8) != 0)

@@ -31,12 +31,6 @@ std::uint32_t mask_of(__m256i elements) {
 }
 #endif
 
-std::uint32_t ports_of(const void* key) {
-  std::uint32_t ports;
-  std::memcpy(&ports, static_cast<const std::uint8_t*>(key) + 32, sizeof ports);
-  return ports;
-}
-
 }  // namespace
 
 #ifndef BULKHEAD_SCALAR_TAGS
@@ -65,22 +59,6 @@ std::uint32_t Table::live_tags(std::uint32_t bucket) const {
   return mask;
 }
 #endif
-
-/// Both orders are compared without a branch: replies come as often as originals.
-bool Table::same_flow(std::uint32_t slot, const void* key, std::uint8_t& direction) const {
-  const abi::FlowEntry& entry = hot_[slot];
-  const __m256i asked = _mm256_loadu_si256(static_cast<const __m256i*>(key));
-  const __m256i forward = _mm256_load_si256(reinterpret_cast<const __m256i*>(&entry));
-  const __m256i reverse = _mm256_permute2x128_si256(forward, forward, 1);
-  const std::uint32_t ports = ports_of(key);
-  const std::uint32_t own_ports = ports_of(&entry);
-  const bool is_forward =
-      (_mm256_movemask_epi8(_mm256_cmpeq_epi8(asked, forward)) == -1) & (ports == own_ports);
-  const bool is_reverse = (_mm256_movemask_epi8(_mm256_cmpeq_epi8(asked, reverse)) == -1) &
-                          (ports == (own_ports << 16 | own_ports >> 16));
-  direction = static_cast<std::uint8_t>(!is_forward);
-  return (is_forward | is_reverse) & (static_cast<const std::uint8_t*>(key)[36] == entry.protocol);
-}
 
 void Table::hash(const void* const keys[], std::uint32_t count, Probe probes[]) const {
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -117,20 +95,7 @@ void Table::prefetch_free(std::uint32_t bucket) const {
 
 void Table::resolve(const void* const keys[], std::uint32_t count, std::uint32_t generation,
                     Probe probes[]) const {
-  for (std::uint32_t i = 0; i < count; ++i) {
-    Probe& probe = probes[i];
-    if (probe.candidates == 0 || !same_flow(probe.slot, keys[i], probe.direction)) [[unlikely]]
-      probe.slot = search(probe.hash, keys[i], probe.direction);
-    if (probe.slot == kNoSlot) [[unlikely]] {
-      probe.found = Found::kMiss;
-      probe.in_port = probe.out_port = 0;
-      continue;
-    }
-    const Stamp judged = stamp(probe.slot);
-    probe.in_port = judged.port[probe.direction];
-    probe.out_port = judged.port[probe.direction ^ 1];
-    probe.found = judged.generation == generation ? Found::kHit : Found::kStale;
-  }
+  for (std::uint32_t i = 0; i < count; ++i) resolve(keys[i], generation, probes[i]);
 }
 
 Probe Table::look_up(const void* key, std::uint32_t generation) const {

@@ -153,6 +153,8 @@ class Table {
   void hash(const void* const keys[], std::uint32_t count, Probe probes[]) const;
   void find(std::uint32_t count, Probe probes[]) const;
   void resolve(const void* const keys[], std::uint32_t count, std::uint32_t generation, Probe probes[]) const;
+  /// The last stage for one key, for a caller that goes on with each packet while its line is at hand.
+  void resolve(const void* key, std::uint32_t generation, Probe& probe) const;
   /// All three for one key.
   Probe look_up(const void* key, std::uint32_t generation) const;
 
@@ -300,6 +302,41 @@ class Table {
   std::unique_ptr<Shard[]> shards_;
   alignas(64) std::atomic<std::uint64_t> available_{0};
 };
+
+/// Both orders are compared without a branch: replies come as often as originals.
+inline bool Table::same_flow(std::uint32_t slot, const void* key, std::uint8_t& direction) const {
+  const auto ports_of = [](const void* of) {
+    std::uint32_t ports;
+    std::memcpy(&ports, static_cast<const std::uint8_t*>(of) + 32, sizeof ports);
+    return ports;
+  };
+  const abi::FlowEntry& entry = hot_[slot];
+  const __m256i asked = _mm256_loadu_si256(static_cast<const __m256i*>(key));
+  const __m256i forward = _mm256_load_si256(reinterpret_cast<const __m256i*>(&entry));
+  const __m256i reverse = _mm256_permute2x128_si256(forward, forward, 1);
+  const std::uint32_t ports = ports_of(key);
+  const std::uint32_t own_ports = ports_of(&entry);
+  const bool is_forward =
+      (_mm256_movemask_epi8(_mm256_cmpeq_epi8(asked, forward)) == -1) & (ports == own_ports);
+  const bool is_reverse = (_mm256_movemask_epi8(_mm256_cmpeq_epi8(asked, reverse)) == -1) &
+                          (ports == (own_ports << 16 | own_ports >> 16));
+  direction = static_cast<std::uint8_t>(!is_forward);
+  return (is_forward | is_reverse) & (static_cast<const std::uint8_t*>(key)[36] == entry.protocol);
+}
+
+inline void Table::resolve(const void* key, std::uint32_t generation, Probe& probe) const {
+  if (probe.candidates == 0 || !same_flow(probe.slot, key, probe.direction)) [[unlikely]]
+    probe.slot = search(probe.hash, key, probe.direction);
+  if (probe.slot == kNoSlot) [[unlikely]] {
+    probe.found = Found::kMiss;
+    probe.in_port = probe.out_port = 0;
+    return;
+  }
+  const Stamp judged = stamp(probe.slot);
+  probe.in_port = judged.port[probe.direction];
+  probe.out_port = judged.port[probe.direction ^ 1];
+  probe.found = judged.generation == generation ? Found::kHit : Found::kStale;
+}
 
 template <typename Grace>
 void Table::reclaim(std::uint32_t worker, Grace&& grace) {

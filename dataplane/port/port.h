@@ -91,6 +91,11 @@ class Port {
     std::memcpy(&packed, mac.bytes.data(), 6);
     return packed | std::uint64_t{1} << 63;
   }
+  static abi::Mac unpack(std::uint64_t packed) {
+    abi::Mac mac;
+    std::memcpy(mac.bytes.data(), &packed, 6);
+    return mac;
+  }
   /// The data plane's own on this port.
   const abi::Mac& own_mac() const { return own_mac_; }
   std::uint32_t mtu() const { return mtu_; }

@@ -34,48 +34,46 @@ struct Batch {
   }
 };
 
-/// Packets sorted by the port they leave through, in order, without moving one: chains of indexes.
+/// Packets on their way out, one lane a port, in order.
 class Outbox {
  public:
-  /// A super-packet may leave as many segments: the box is flushed when it is full.
+  /// A super-packet may leave as many segments: a lane that is full, or one lane too many, and the box must be flushed.
   static constexpr std::uint32_t kPackets = 128;
+  static constexpr std::uint32_t kLanes = port::kBurst;
 
-  bool full() const { return count_ == kPackets; }
-  void add(rte_mbuf* packet, std::uint16_t port) {
-    packets_[count_] = packet;
-    next_[count_] = kEnd;
-    std::uint8_t at = 0;
-    while (at < ports_ && port_[at] != port) ++at;
-    if (at == ports_) {
-      port_[ports_++] = port;
-      first_[at] = static_cast<std::uint8_t>(count_);
-    } else {
-      next_[last_[at]] = static_cast<std::uint8_t>(count_);
-    }
-    last_[at] = static_cast<std::uint8_t>(count_++);
+  struct Lane {
+    std::uint16_t port = 0;
+    std::uint16_t count = 0;
+    std::uint64_t bytes = 0;
+    rte_mbuf* packets[kPackets];
+  };
+
+  /// The lane of `port`, with room for one more; null: flush first.
+  Lane* lane(std::uint16_t port) {
+    for (std::uint32_t at = 0; at < used_; ++at)
+      if (lanes_[at].port == port) return lanes_[at].count < kPackets ? &lanes_[at] : nullptr;
+    if (used_ == kLanes) return nullptr;
+    Lane& made = lanes_[used_++];
+    made.port = port;
+    made.count = 0;
+    made.bytes = 0;
+    return &made;
+  }
+  static void put(Lane& lane, rte_mbuf* packet) {
+    lane.packets[lane.count++] = packet;
+    lane.bytes += packet->pkt_len;
   }
 
-  /// Calls send(port, packets, count) once a port, and is empty.
+  /// Calls send(lane) for each lane, and is empty.
   template <typename Send>
   void flush(Send&& send) {
-    for (std::uint8_t at = 0; at < ports_; ++at) {
-      rte_mbuf* of_port[kPackets];
-      std::uint16_t n = 0;
-      for (std::uint8_t i = first_[at]; i != kEnd; i = next_[i]) of_port[n++] = packets_[i];
-      send(port_[at], of_port, n);
-    }
-    count_ = 0;
-    ports_ = 0;
+    for (std::uint32_t at = 0; at < used_; ++at) send(lanes_[at]);
+    used_ = 0;
   }
 
  private:
-  static constexpr std::uint8_t kEnd = 0xff;
-  std::uint32_t count_ = 0;
-  std::uint8_t ports_ = 0;
-  rte_mbuf* packets_[kPackets];
-  std::uint8_t next_[kPackets];
-  std::uint16_t port_[kPackets];
-  std::uint8_t first_[kPackets], last_[kPackets];
+  std::uint32_t used_ = 0;
+  Lane lanes_[kLanes];
 };
 
 }  // namespace bulkhead::worker

@@ -22,6 +22,9 @@ void Worker::send_on(Batch& batch) {
   std::uint32_t last = 0;
   port::Port* out = nullptr;
   abi::Fate closed = abi::Fate::kPortGone;
+  packet::FrameHead heads[2];  // what a frame to the port's far end starts with: IPv6, IPv4
+  std::uint64_t peers[2] = {};
+  std::uint32_t mtu = 0;
   for (std::uint32_t i = 0; i < batch.count; ++i) {
     rte_mbuf* packet = batch.packets[i];
     const packet::Parsed& parsed = batch.parsed[i];
@@ -29,12 +32,17 @@ void Worker::send_on(Batch& batch) {
       drop(packet, batch.fates[i]);
       continue;
     }
-    if (batch.egress[i] != last || out == nullptr) {
+    if (batch.egress[i] != last || out == nullptr) [[unlikely]] {
       last = batch.egress[i];
       out = env_.ports.at(last);
       closed = out == nullptr       ? abi::Fate::kPortGone
                : may_leave_by(*out) ? abi::Fate::kForwarded
                                     : abi::Fate::kPortOnHold;
+      for (const bool v4 : {false, true}) {
+        peers[v4] = out != nullptr ? out->peer(v4) : 0;
+        if (out != nullptr) heads[v4] = packet::frame_head(port::Port::unpack(peers[v4]), out->own_mac());
+      }
+      mtu = out != nullptr ? out->mtu() : 0;
     }
     if (closed != abi::Fate::kForwarded) [[unlikely]] {
       drop(packet, closed);
@@ -46,71 +54,61 @@ void Worker::send_on(Batch& batch) {
       continue;
     }
     const bool v4 = (parsed.flags & packet::kIpv4) != 0;
-    const std::uint64_t peer = out->peer(v4);
-    if (peer == 0) [[unlikely]] {
+    if (peers[v4] == 0) [[unlikely]] {
       drop(packet, abi::Fate::kNextHopUnresolved);
       continue;
     }
-    if (parsed.l3_bytes > out->mtu() || (packet->ol_flags & kUnfinished) != 0) [[unlikely]] {
-      finish(packet, parsed, *out, peer);
+    if (parsed.l3_bytes > mtu || (packet->ol_flags & kUnfinished) != 0) [[unlikely]] {
+      finish(packet, parsed, *out, heads[v4]);
       continue;
     }
-    rewrite(packet, parsed, *out, peer);
+    rewrite(packet, parsed, heads[v4]);
     ++accepted_;
     emit(packet, *out);
   }
 }
 
-/// One hop less, and from us to the far end of `out`.
-void Worker::rewrite(rte_mbuf* packet, const packet::Parsed& parsed, const port::Port& out,
-                     std::uint64_t peer) {
-  auto* frame = rte_pktmbuf_mtod(packet, std::uint8_t*);
-  forward::spend_hop(frame, parsed);
-  std::memcpy(frame, &peer, 6);
-  std::memcpy(frame + 6, out.own_mac().bytes.data(), 6);
-}
-
-/// Into the outbox, with the tag that the port's traffic carries.
-void Worker::emit(rte_mbuf* packet, port::Port& out) {
-  if (out.vlan() != 0) [[unlikely]] {
+/// With the tag that the port's traffic carries, and after making room.
+void Worker::emit_slowly(rte_mbuf* packet, port::Port& out) {
+  if (out.vlan() != 0) {
     if (rte_pktmbuf_prepend(packet, forward::kVlanTagBytes) == nullptr)
       return drop(packet, abi::Fate::kNoMemory);
     forward::push_vlan(rte_pktmbuf_mtod_offset(packet, std::uint8_t*, forward::kVlanTagBytes), out.vlan());
     if ((packet->ol_flags & kUnfinished) != 0) packet->l2_len += forward::kVlanTagBytes;
   }
-  if (outbox_.full()) flush();
-  outbox_.add(packet, static_cast<std::uint16_t>(out.number()));
+  const auto number = static_cast<std::uint16_t>(out.number());
+  Outbox::Lane* lane = outbox_.lane(number);
+  if (lane == nullptr) {
+    flush();
+    lane = outbox_.lane(number);
+  }
+  Outbox::put(*lane, packet);
 }
 
 void Worker::flush() {
   std::uint64_t refused = 0;
-  outbox_.flush([&](std::uint16_t number, rte_mbuf** packets, std::uint16_t count) {
-    port::Port* out = env_.ports.at(number);
-    abi::PortCounters& counters = block_.ports[number];
-    std::uint64_t bytes = 0;
-    for (std::uint16_t i = 0; i < count; ++i) bytes += packets[i]->pkt_len;
-    std::uint16_t sent = 0;
+  outbox_.flush([&](Outbox::Lane& lane) {
+    port::Port* out = env_.ports.at(lane.port);
+    std::uint16_t sent = 0, failed = 0;
     // A refusal of one packet (too long for the far end, say) must not take the rest along.
-    while (sent < count && out != nullptr) {
-      sent = static_cast<std::uint16_t>(
-          sent + out->send(index_, packets + sent, static_cast<std::uint16_t>(count - sent)));
-      if (sent == count) break;
-      bytes -= packets[sent]->pkt_len;
-      rte_pktmbuf_free(packets[sent++]);
-      ++refused;
+    while (sent < lane.count) {
+      if (out != nullptr)
+        sent = static_cast<std::uint16_t>(
+            sent + out->send(index_, lane.packets + sent, static_cast<std::uint16_t>(lane.count - sent)));
+      if (sent == lane.count) break;
+      lane.bytes -= lane.packets[sent]->pkt_len;
+      rte_pktmbuf_free(lane.packets[sent++]);
+      ++failed;
     }
-    for (; sent < count; ++sent) {
-      bytes -= packets[sent]->pkt_len;
-      rte_pktmbuf_free(packets[sent]);
-      ++refused;
-    }
-    telemetry::add(counters.tx_packets, count - std::min<std::uint64_t>(count, refused));
-    telemetry::add(counters.tx_bytes, bytes);
+    abi::PortCounters& counters = block_.ports[lane.port];
+    telemetry::add(counters.tx_packets, lane.count - failed);
+    telemetry::add(counters.tx_bytes, lane.bytes);
+    refused += failed;
   });
   // A packet that was cut counts once, however many of its pieces were refused.
   const std::uint64_t lost = std::min(refused, accepted_);
   if (accepted_ != lost) count(abi::Fate::kForwarded, accepted_ - lost);
-  if (refused != 0) count(abi::Fate::kTransmitFull, lost);
+  if (lost != 0) count(abi::Fate::kTransmitFull, lost);
   accepted_ = 0;
 }
 

@@ -4,7 +4,7 @@
 namespace bulkhead::worker {
 namespace {
 
-constexpr std::uint8_t kTcp = 6, kIcmp = 1, kIcmpV6 = 58;
+constexpr std::uint8_t kTcp = 6, kUdp = 17, kIcmp = 1, kIcmpV6 = 58;
 
 }  // namespace
 
@@ -13,22 +13,25 @@ constexpr std::uint8_t kTcp = 6, kIcmp = 1, kIcmpV6 = 58;
 void Worker::look_up(Batch& batch) {
   env_.flows.hash(batch.keys, batch.count, batch.probes);
   env_.flows.find(batch.count, batch.probes);
-  env_.flows.resolve(batch.keys, batch.count, generation_, batch.probes);
 
   const auto in_port = static_cast<std::uint16_t>(in_->number());
   std::uint32_t pending[port::kBurst];
   std::uint32_t count = 0;
   for (std::uint32_t i = 0; i < batch.count; ++i) {
-    const flow::Probe& probe = batch.probes[i];
+    flow::Probe& probe = batch.probes[i];
+    env_.flows.resolve(batch.keys[i], generation_, probe);
     if (probe.found != flow::Found::kHit || probe.in_port != in_port) [[unlikely]] {
       pending[count++] = i;
       continue;
     }
-    if (!advance(batch, i, probe.slot, probe.direction)) [[unlikely]] {
+    const packet::Parsed& parsed = batch.parsed[i];
+    if (parsed.protocol == kUdp && !batch.later[i]) {
+      flow::advance_other(env_.flows.entry(probe.slot), probe.direction);
+    } else if (!advance(batch, i, probe.slot, probe.direction)) [[unlikely]] {
       if (batch.fates[i] == abi::Fate::kForwarded) pending[count++] = i;
       continue;
     }
-    env_.flows.touch(probe.slot, probe.direction, 1, batch.parsed[i].l3_bytes, now_s_);
+    env_.flows.touch(probe.slot, probe.direction, 1, parsed.l3_bytes, now_s_);
     batch.fates[i] = abi::Fate::kForwarded;
     batch.egress[i] = probe.out_port;
   }

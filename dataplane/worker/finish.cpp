@@ -42,7 +42,8 @@ std::uint16_t checksum_offset(const rte_mbuf* packet) {
 }  // namespace
 
 /// A packet that is larger than the way out, or unfinished by its sender's kernel.
-void Worker::finish(rte_mbuf* packet, const packet::Parsed& parsed, port::Port& out, std::uint64_t peer) {
+void Worker::finish(rte_mbuf* packet, const packet::Parsed& parsed, port::Port& out,
+                    const packet::FrameHead& head) {
   const bool super = (packet->ol_flags & kSuper) != 0;
   const std::uint32_t largest =
       super ? parsed.l4_offset - parsed.l3_offset + packet->l4_len + packet->tso_segsz : parsed.l3_bytes;
@@ -54,7 +55,7 @@ void Worker::finish(rte_mbuf* packet, const packet::Parsed& parsed, port::Port& 
     rte_pktmbuf_free(packet);
     return;
   }
-  rewrite(packet, parsed, out, peer);
+  rewrite(packet, parsed, head);
   // Devices are asked for TCP segmentation only.
   const bool segments = out.offload() && ((packet->ol_flags & RTE_MBUF_F_TX_UDP_SEG) == 0 || out.fd() >= 0);
   if (super && !segments) return segment(packet, parsed, out);

@@ -53,18 +53,33 @@ void Worker::process(port::Port& port, rte_mbuf** packets, std::uint32_t count) 
   generation_ = static_cast<std::uint32_t>(image_->generation);
   router_ = {env_.ports.host(), env_.ports.uplink()};
 
-  batch_.count = 0;
-  for (std::uint32_t i = 0; i < count && i < kAhead; ++i) rte_prefetch0(rte_pktmbuf_mtod(packets[i], void*));
-  for (std::uint32_t i = 0; i < count; ++i) {
-    if (i + kAhead < count) rte_prefetch0(rte_pktmbuf_mtod(packets[i + kAhead], void*));
-    sort(port, packets[i], batch_);
-  }
+  take_in(port, packets, count);
   if (batch_.count != 0) {
     look_up(batch_);
     send_on(batch_);
   }
   send_released();
   flush();
+}
+
+/// Parses the burst. Nearly all packets are plain ones of the neighbour that the port is for.
+void Worker::take_in(port::Port& port, rte_mbuf** packets, std::uint32_t count) {
+  const packet::FrameHead head = packet::frame_head(port.own_mac(), port::Port::unpack(port.peer(true)));
+  const bool tagged = port.vlan() != 0;
+  batch_.count = 0;
+  for (std::uint32_t i = 0; i < count && i < kAhead; ++i) rte_prefetch0(rte_pktmbuf_mtod(packets[i], void*));
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (i + kAhead < count) rte_prefetch0(rte_pktmbuf_mtod(packets[i + kAhead], void*));
+    rte_mbuf* packet = packets[i];
+    const auto* frame = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+    const bool finished = (packet->ol_flags & RTE_MBUF_F_TX_L4_MASK) == 0;
+    if (finished && !tagged &&
+        packet::parse_expected_v4(frame, packet->data_len, packet->pkt_len, head,
+                                  batch_.parsed[batch_.count])) [[likely]]
+      batch_.add(packet, false);
+    else
+      sort(port, packet, batch_);
+  }
 }
 
 /// Parses one packet into the batch, or sees to it aside if it belongs to no conversation.

@@ -22,6 +22,7 @@
 #include "dataplane/classify/classify.h"
 #include "dataplane/flow/fragments.h"
 #include "dataplane/forward/bucket.h"
+#include "dataplane/forward/rewrite.h"
 #include "dataplane/worker/batch.h"
 #include "dataplane/worker/environment.h"
 
@@ -60,6 +61,7 @@ class Worker {
 
   // intake.cpp
   void process(port::Port& port, rte_mbuf** packets, std::uint32_t count);
+  void take_in(port::Port& port, rte_mbuf** packets, std::uint32_t count);
   void sort(port::Port& port, rte_mbuf* packet, Batch& batch);
 
   // established.cpp
@@ -75,12 +77,11 @@ class Worker {
   // egress.cpp
   void send_on(Batch& batch);
   bool may_leave_by(const port::Port& out) const;
-  void rewrite(rte_mbuf* packet, const packet::Parsed& parsed, const port::Port& out, std::uint64_t peer);
-  void emit(rte_mbuf* packet, port::Port& out);
+  void emit_slowly(rte_mbuf* packet, port::Port& out);
   void flush();
 
   // finish.cpp
-  void finish(rte_mbuf* packet, const packet::Parsed& parsed, port::Port& out, std::uint64_t peer);
+  void finish(rte_mbuf* packet, const packet::Parsed& parsed, port::Port& out, const packet::FrameHead& head);
   void segment(rte_mbuf* packet, const packet::Parsed& parsed, port::Port& out);
   void fragment(rte_mbuf* packet, const packet::Parsed& parsed, port::Port& out);
   rte_mbuf* piece(std::uint32_t bytes);
@@ -101,6 +102,20 @@ class Worker {
   void send_released();
   std::uint32_t in_key() const { return static_cast<std::uint32_t>(in_->request().port_key); }
 
+  /// One hop less, and from us to the far end of the way out.
+  static void rewrite(rte_mbuf* packet, const packet::Parsed& parsed, const packet::FrameHead& head) {
+    auto* frame = rte_pktmbuf_mtod(packet, std::uint8_t*);
+    forward::spend_hop(frame, parsed);
+    std::memcpy(frame, &head.first, 8);
+    std::memcpy(frame + 8, &head.rest, 4);
+  }
+  /// Into the outbox.
+  void emit(rte_mbuf* packet, port::Port& out) {
+    Outbox::Lane* lane = out.vlan() == 0 ? outbox_.lane(static_cast<std::uint16_t>(out.number())) : nullptr;
+    if (lane == nullptr) [[unlikely]]
+      return emit_slowly(packet, out);
+    Outbox::put(*lane, packet);
+  }
   void drop(rte_mbuf* packet, abi::Fate fate) {
     telemetry::add(in_counters_->fates[static_cast<std::size_t>(fate)], 1);
     rte_pktmbuf_free(packet);
