@@ -33,7 +33,6 @@ std::string Port::open_ethdev(std::uint32_t workers, const Pools& pools) {
   if (ethdev_ == RTE_MAX_ETHPORTS) {
     if (const int error = rte_dev_probe(request_.device); error != 0)
       return failed("no DPDK device answers to this name", error);
-    probed_ = true;
     ethdev_ = find(request_.device);
     if (ethdev_ == RTE_MAX_ETHPORTS) return "the device was probed but offers no Ethernet port";
   }
@@ -113,7 +112,8 @@ void Port::close_ethdev() {
   const bool known = rte_eth_dev_info_get(ethdev_, &info) == 0;
   rte_eth_dev_stop(ethdev_);
   rte_eth_dev_close(ethdev_);
-  if (known && probed_) rte_dev_remove(info.device);
+  // Off its bus as well, whoever put it there: only so can the next attach find it again.
+  if (known) rte_dev_remove(info.device);
 }
 
 std::uint16_t Port::send_ethdev(std::uint32_t sender, rte_mbuf** packets, std::uint16_t count) {

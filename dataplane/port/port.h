@@ -135,7 +135,6 @@ class Port {
   int ifindex_ = 0;
   std::uint16_t ethdev_ = RTE_MAX_ETHPORTS;
   bool offload_ = false;
-  bool probed_ = false;
   bool send_shared_ = false;  // fewer send queues than workers: one queue behind send_lock_
   bool remove_device_ = false;
   bool lower_fence_ = false;
