@@ -13,13 +13,19 @@ bool is_gateway(const image::View& view, const abi::Address& address) {
 
 /// What the image says of an address that somebody on a port asks for. `endpoint`: the image endpoint behind the port, 0 for
 /// host and uplink.
-forward::Asked asked(const image::View& view, const abi::Address& target, abi::PortRole role,
+forward::Asked asked(const image::View& view, const abi::Address& target, const port::Port& in,
                      std::uint32_t endpoint) {
   const std::uint32_t owner = image::bind(view, target).endpoint;
   const std::uint32_t flags = owner != 0 ? view.endpoints[owner].flags : 0;
-  switch (role) {
+  switch (in.role()) {
     case abi::kRoleEndpoint:
       return {owner != 0 || is_gateway(view, target), owner != 0 && owner == endpoint};
+    case abi::kRoleUplink: {
+      // The gateway must find our own address there: its way back to the containers leads by it.
+      const auto& own = in.request().own;
+      const bool ours = target != abi::Address{} && (target == own[0] || target == own[1]);
+      return {ours || (flags & image::kEndpointLocal) != 0, (flags & image::kEndpointNode) != 0};
+    }
     // The node owns its own addresses and the gateways there; the outside must come through us only for containers.
     default:
       return {(flags & image::kEndpointLocal) != 0, (flags & image::kEndpointNode) != 0};
@@ -65,7 +71,7 @@ void Worker::arp(rte_mbuf* packet, const packet::Parsed& parsed) {
                                  forward::read_arp_sender(frame, parsed, sender) &&
                                  sender.address == in_->request().next_hop[0])
     in_->learn_peer(true, sender.mac);
-  if (!forward::owes_arp_reply(parsed, asked(image_->view, parsed.destination, in_->role(), in_endpoint_)))
+  if (!forward::owes_arp_reply(parsed, asked(image_->view, parsed.destination, *in_, in_endpoint_)))
     return drop(packet, abi::Fate::kGroupDestination);
   std::uint8_t answer[forward::kArpFrameBytes];
   forward::build_arp_reply(frame, parsed, in_->own_mac(), answer);
@@ -85,7 +91,7 @@ void Worker::neighbour(rte_mbuf* packet, const packet::Parsed& parsed) {
   if (!forward::read_solicitation(frame, packet->data_len, parsed, solicitation))
     return drop(packet, abi::Fate::kLinkLocal);
   if (!forward::owes_advertisement(solicitation,
-                                   asked(image_->view, solicitation.target, in_->role(), in_endpoint_)))
+                                   asked(image_->view, solicitation.target, *in_, in_endpoint_)))
     return drop(packet, abi::Fate::kGroupDestination);
   std::uint8_t answer[forward::kNdFrameBytes];
   forward::build_advertisement(frame, parsed, solicitation, in_->own_mac(),

@@ -30,7 +30,8 @@ class StageError(Exception):
 
 
 class Stage:
-    def __init__(self, workers=1, dataplane_args=(), kubernetes=False, posture="deny", debounce_ms=2, host=True):
+    def __init__(self, workers=1, dataplane_args=(), kubernetes=False, posture="deny", debounce_ms=2, host=True,
+                 config=None):
         self.id = f"bh{os.getpid()}"
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="bulkhead-stage-"))
         self.run_dir = self.dir / "run"
@@ -40,6 +41,7 @@ class Stage:
         self.posture = posture
         self.debounce_ms = debounce_ms
         self.host = host
+        self.config = config or {}
         self.endpoints = []
         self.namespaces = []
         self.processes = []
@@ -62,6 +64,10 @@ class Stage:
         self.sh(f"ip netns add {self.netns(name)}")
         self.namespaces.append(name)
         self.sh(f"ip -n {self.netns(name)} link set lo up")
+
+    def neighbour(self, name):
+        """A namespace that Bulkhead knows nothing of."""
+        self._netns(name)
 
     def container(self, name, v4, labels, v6=None, ports=(), kind="tap", kubernetes=None, mtu=None, namespace="shop"):
         """Makes a namespace and tells the control plane of it at the next write_endpoints()."""
@@ -98,7 +104,7 @@ class Stage:
             "run_directory": str(self.run_dir), "state_directory": str(self.dir / "state"),
             "sources": {"static": {"path": "endpoints.yaml"}}, "policies": {"directory": "policies"},
             "node": {"name": "node1", "posture": self.posture},
-            "debounce_ms": self.debounce_ms}
+            "debounce_ms": self.debounce_ms, **self.config}
         if self.host:
             config["node"]["gateways"] = ["10.88.0.1", "fd88::1"]
             config["host"] = {"interface": "bulkhead0", "addresses": ["10.88.0.1/16", "fd88::1/64"]}
