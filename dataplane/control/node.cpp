@@ -275,7 +275,7 @@ std::string Node::open_port(const abi::Attach& request, int netns, NetnsId id) {
   } else {
     workers_[published.worker]->add(published);
   }
-  attached_.push_back({request, id});
+  attached_.push_back({request, id, id != NetnsId{} && netns_id(request.netns_path) == id});
   return {};
 }
 
@@ -302,6 +302,15 @@ Reply Node::detach(const abi::Detach& request) {
   return Reply::of(abi::Empty{});
 }
 
+/// A tap's fd keeps the namespace alive that it was opened in, and the device with it: that the container has left shows
+/// only at the namespace's path, where there was one.
+std::string Node::what_is_gone(const SavedPort& saved) const {
+  if (!ports_.at(saved.request.port)->exists()) return device_of(saved.request);
+  if (saved.path_leads && netns_id(saved.request.netns_path) != saved.netns)
+    return std::string("namespace ") + saved.request.netns_path;
+  return {};
+}
+
 std::vector<abi::PortLost> Node::look_after_ports() {
   std::uint64_t drained;
   [[maybe_unused]] const ssize_t bytes = read(trouble_.get(), &drained, sizeof drained);
@@ -309,7 +318,8 @@ std::vector<abi::PortLost> Node::look_after_ports() {
   std::vector<SavedPort> suspects = attached_;
   for (const SavedPort& saved : suspects) {
     port::Port& port = *ports_.at(saved.request.port);
-    if (port.exists()) {
+    const std::string gone = what_is_gone(saved);
+    if (gone.empty()) {
       if (port.trouble() == port::Trouble::kNone) continue;
       // It was only down: its worker, which has turned away from it, looks at it again.
       port.report(port::Trouble::kNone);
@@ -320,7 +330,7 @@ std::vector<abi::PortLost> Node::look_after_ports() {
     abi::PortLost event{};
     event.header = {abi::kMessageMagic, abi::kVersion, abi::MessageType::kPortLost, 0, 0, sizeof event, 0};
     event.port = port.number();
-    std::snprintf(event.reason, sizeof event.reason, "%s is gone", device_of(saved.request));
+    std::snprintf(event.reason, sizeof event.reason, "%s is gone", gone.c_str());
     spdlog::warn("port {} lost: {}", event.port, event.reason);
     close_port(event.port, false);
     lost.push_back(event);

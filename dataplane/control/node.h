@@ -50,6 +50,7 @@ class Node {
   std::string check(const abi::Attach& request, NetnsId netns) const;
   std::string open_port(const abi::Attach& request, int netns, NetnsId id);
   void close_port(std::uint32_t number, bool remove_device);
+  std::string what_is_gone(const SavedPort& saved) const;
   void open_named_ports(swap::Enforced& enforced) const;
   void restore();
   void save_ports();

@@ -82,6 +82,12 @@ NetnsId netns_id(int fd) {
   return {info.st_dev, info.st_ino};
 }
 
+NetnsId netns_id(const char* path) {
+  struct stat info {};
+  if (stat(path, &info) != 0) return {};
+  return {info.st_dev, info.st_ino};
+}
+
 State::State(const std::string& run_dir) : image_dir_(run_dir + "/image"), ports_file_(run_dir + "/ports") {
   std::filesystem::create_directories(image_dir_);
   std::filesystem::permissions(image_dir_, std::filesystem::perms::owner_all);

@@ -26,10 +26,13 @@ struct NetnsId {
 
 /// Zero if `fd` is -1.
 NetnsId netns_id(int fd);
+/// Zero if `path` leads nowhere.
+NetnsId netns_id(const char* path);
 
 struct SavedPort {
   abi::Attach request;
   NetnsId netns;
+  bool path_leads = false;  // netns_path led to `netns` when the port was opened; not saved
 };
 
 class State {
