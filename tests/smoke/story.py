@@ -47,7 +47,9 @@ class Story:
             print(self.lines[-1], flush=True)
 
     def claim(self, what, good, detail=""):
-        self.note(f"{'ok  ' if good else 'FAIL'} {what}" + (f": {detail}" if detail != "" else ""))
+        detail = str(detail).strip()
+        tell = detail != "" and (not good or "\n" not in detail)
+        self.note(f"{'ok  ' if good else 'FAIL'} {what}" + (f": {detail}" if tell else ""))
         self.failures += not good
         return good
 

@@ -60,6 +60,20 @@ def sctp_init(source_port, target_port, tag):
     return struct.pack("!HHII", source_port, target_port, 0, 0) + struct.pack("!BBH4sIHHI", 1, 0, 20, tag, 65536, 1, 1, 1)
 
 
+def arp_request(mac, source, target):
+    body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + address(source) + bytes(6) + address(target)
+    return b"\xff" * 6 + mac + b"\x08\x06" + body
+
+
+def solicitation(mac, source, target):
+    group = bytes.fromhex("ff0200000000000000000001ff") + address(target)[13:]
+    body = struct.pack("!BBHI", 135, 0, 0, 0) + address(target) + b"\x01\x01" + mac
+    total = checksum(address(source) + group + struct.pack("!II", len(body), 58) + body)
+    body = body[:2] + struct.pack("!H", total) + body[4:]
+    head = struct.pack("!IHBB", 0x60000000, len(body), 58, 255) + address(source) + group
+    return b"\x33\x33\xff" + address(target)[13:] + mac + b"\x86\xdd" + head + body
+
+
 _identification = int(time.time() * 1000) & 0x7fff
 
 
@@ -90,9 +104,9 @@ class Link:
         self.source = bytes.fromhex(own.replace(":", ""))
         self.target = bytes.fromhex((near or ["02:b1:cb:ea:d0:01"])[0].replace(":", ""))
 
-    def send(self, datagram, source=None, target=None):
+    def send(self, datagram, mac_from=None):
         kind = b"\x08\x00" if datagram[0] >> 4 == 4 else b"\x86\xdd"
-        self.socket.send((target or self.target) + (source or self.source) + kind + datagram)
+        self.socket.send(self.target + (mac_from or self.source) + kind + datagram)
 
     def send_frame(self, frame):
         self.socket.send(frame)
