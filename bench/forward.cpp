@@ -139,11 +139,11 @@ struct Setup {
 /// Packets per second that testpmd's one forwarding core sent.
 double peer(const Setup& setup) {
   const std::string log = setup.work + "/testpmd.log";
-  Child testpmd(
-      {"dpdk-testpmd", "-d", setup.build + "/bench/libbulkhead-feeder.so", "--lcores", "0@0,1@1",
-       "--in-memory", "--no-pci", "--file-prefix", "bulkhead-peer", "--vdev", "net_null0,size=64", "--vdev",
-       "net_null1,size=64", "--", "-i", "--forward-mode=macswap", "--nb-cores=1", "--burst=32"},
-      log);
+  Child testpmd({"dpdk-testpmd", "-d", setup.build + "/bench/libbulkhead-feeder.so", "--lcores", "0@0,1@1",
+                 "--in-memory", "--no-pci", "--file-prefix", "bulkhead-peer", "--vdev", "net_null0,size=64",
+                 "--vdev", "net_null1,size=64", "--", "-i", "--forward-mode=macswap", "--nb-cores=1",
+                 "--burst=32", "--total-num-mbufs=65536"},
+                log);
   std::this_thread::sleep_for(Seconds(1.5));
   if (!testpmd.running()) fail("dpdk-testpmd does not start, see " + log);
   testpmd.type("start\n");
@@ -173,10 +173,10 @@ double peer(const Setup& setup) {
 double product(const Setup& setup, std::uint64_t flows) {
   const std::string run = setup.work + "/run", log = setup.work + "/dataplane.log";
   std::filesystem::create_directories(run);
-  Child dataplane(
-      {setup.build + "/dataplane/bulkhead-dataplane", "--run-dir", run, "--cpus", "1", "--flows",
-       std::to_string(flows + 64), "--eal", "-d", "--eal", setup.build + "/bench/libbulkhead-feeder.so"},
-      log);
+  Child dataplane({setup.build + "/dataplane/bulkhead-dataplane", "--run-dir", run, "--cpus", "1",
+                   "--packets", "65536", "--flows", std::to_string(flows + 64), "--eal", "-d", "--eal",
+                   setup.build + "/bench/libbulkhead-feeder.so"},
+                  log);
   std::optional<publish::Channel> channel;
   for (int attempt = 0; attempt < 100 && !channel; ++attempt) {
     std::this_thread::sleep_for(Seconds(0.1));
