@@ -1,4 +1,7 @@
-// Claim: a full compile takes milliseconds, and grows with the cluster, not with policies times identities.
+// Claim: a full compile of 1,000 policies and 1,000 identities takes less than 50 ms, and grows with the cluster, not with policies
+// times identities.
+//
+//   bench/compile --benchmark_repetitions=9
 //
 // Arguments: policies, identities, namespaces, pods, pods of this node. Every policy selects one app of its
 // namespace for both directions, with peers by label, by namespace and by address block, and ports by number, range and
