@@ -9,6 +9,7 @@
 #include <benchmark/benchmark.h>
 #include <sys/mman.h>
 
+#include <cstring>
 #include <memory>
 #include <random>
 #include <vector>
@@ -44,6 +45,7 @@ struct Filled {
         memory(static_cast<std::byte*>(
             mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))) {
     madvise(memory, bytes, MADV_HUGEPAGE);
+    std::memset(memory, 0, bytes);  // a data plane's pages are there before its packets
     table = std::make_unique<Table>(std::span(memory, bytes), table_options(flows_max, 1), report);
     for (std::uint32_t n = 0; n < flows; ++n) insert(n);
   }
