@@ -43,6 +43,7 @@ class Stage:
         self.host = host
         self.config = config or {}
         self.endpoints = []
+        self.namespace_labels = {}
         self.namespaces = []
         self.processes = []
         self.dataplane = self.controlplane = None
@@ -89,7 +90,10 @@ class Stage:
     def write_endpoints(self):
         # JSON is YAML; replaced by rename, as an editor would.
         target = self.dir / "endpoints.yaml"
-        target.with_suffix(".next").write_text(json.dumps({"endpoints": self.endpoints}, indent=1))
+        world = {"endpoints": self.endpoints}
+        if self.namespace_labels:
+            world["namespaces"] = [{"name": name, "labels": labels} for name, labels in self.namespace_labels.items()]
+        target.with_suffix(".next").write_text(json.dumps(world, indent=1))
         target.with_suffix(".next").rename(target)
 
     def policy(self, name, text):
