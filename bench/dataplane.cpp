@@ -38,13 +38,14 @@ Dataplane::Dataplane(const std::vector<std::string>& arguments) {
 
 Dataplane::~Dataplane() {
   end();
-  if (std::uncaught_exceptions() == 0) std::filesystem::remove_all(directory_);
+  if (std::uncaught_exceptions() == exceptions_) std::filesystem::remove_all(directory_);
 }
 
 void Dataplane::start(std::vector<std::string> words) {
   pid_ = fork();
   if (pid_ != 0) return;
   prctl(PR_SET_PDEATHSIG, SIGTERM);
+  setpgid(0, 0);  // a terminal's interrupt is for the bench, which then ends this
   const int out = open(log_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   dup2(out, 1);
   dup2(out, 2);
@@ -100,6 +101,9 @@ void Dataplane::end() {
   region_ = nullptr;
   // The flow table is kept there for a restart; there will be none.
   umount2((directory_ + "/hugepages").c_str(), MNT_DETACH);
+  std::vector<std::filesystem::path> made(std::filesystem::directory_iterator{directory_}, {});
+  for (const auto& path : made)
+    if (path != log_) std::filesystem::remove_all(path);
 }
 
 }  // namespace bulkhead::bench

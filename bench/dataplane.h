@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -37,7 +38,7 @@ class Dataplane {
   publish::Channel& channel() { return *channel_; }
   const abi::WorkerBlock& block() const { return *block_; }
   const std::string& directory() const { return directory_; }  // for whatever else the bench writes
-  /// Kept after a failure, so that it can be read.
+  /// All that is left after a failure, so that it can be read.
   std::string log() const { return log_; }
 
   /// A DPDK device as the endpoint's port whose number and key are `port`.
@@ -49,6 +50,7 @@ class Dataplane {
   void end();
 
   std::string directory_, log_;
+  int exceptions_ = std::uncaught_exceptions();
   int pid_ = -1;
   std::optional<publish::Channel> channel_;
   const void* region_ = nullptr;

@@ -15,6 +15,7 @@
 #include <array>
 #include <boost/program_options.hpp>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -153,6 +154,8 @@ void write_packets(const std::string& path, std::uint32_t port) {
 
 // -- the run ------------------------------------------------------------------------------------------------------------
 
+volatile std::sig_atomic_t interrupted = 0;
+
 /// What became of the packets of the two ports from `first` on.
 struct Tally {
   std::uint64_t received = 0, forwarded = 0, others = 0;
@@ -213,7 +216,7 @@ Outcome measure(const Options& options) {
   const auto total = static_cast<std::uint64_t>(options.seconds * options.rate);
   const auto begin = Clock::now();
   const auto deadline = begin + std::chrono::duration_cast<Clock::duration>(Seconds(options.seconds));
-  for (std::uint64_t i = 0; i < total && Clock::now() < deadline; ++i) {
+  for (std::uint64_t i = 0; i < total && interrupted == 0 && Clock::now() < deadline; ++i) {
     std::this_thread::sleep_until(begin + std::chrono::nanoseconds(i * 1'000'000'000 / options.rate));
     const Image& image = images[i % 2];
     const auto asked = Clock::now();
@@ -309,6 +312,8 @@ int run(int argc, char** argv) {
     return 2;
   }
   options.json = output == "json";
+  // An interrupt ends the swapping early; what was measured until then is shown.
+  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { interrupted = 1; });
   try {
     const Outcome outcome = measure(options);
     print(options, outcome);
