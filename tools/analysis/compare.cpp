@@ -345,7 +345,12 @@ PortRange witness_port(const std::vector<PortRange>& ports, bool v4) {
   const auto of_family = std::find_if(ports.begin(), ports.end(), [v4](const PortRange& range) {
     return range.slot != (v4 ? image::kIcmpV6 : image::kIcmp);
   });
-  return of_family != ports.end() ? *of_family : ports[0];
+  const PortRange range = of_family != ports.end() ? *of_family : ports[0];
+  // Port 0 is nobody's: any other number says the same and reads better.
+  const auto number = static_cast<std::uint16_t>(range.first == 0 && range.last >= 443 ? 443
+                                                 : range.first == 0 && range.last > 0  ? 1
+                                                                                       : range.first);
+  return {range.slot, number, number};
 }
 
 std::vector<Change> compare(const Space& space) {

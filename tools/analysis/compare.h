@@ -49,7 +49,7 @@ struct Change {
 /// In one order for the same images. Linear in the pairs of classes that could differ.
 std::vector<Change> compare(const Space& space);
 
-/// A port of `ports` for a packet of this family: one that belongs to it, where there is one.
+/// One port of `ports` for a packet of this family: of a protocol that belongs to it, where there is one.
 PortRange witness_port(const std::vector<PortRange>& ports, bool v4);
 
 }  // namespace bulkhead::analysis

@@ -87,6 +87,7 @@ Command flows_command();
 Command counters_command();
 
 std::vector<Command> policy_commands();
+Command policy_diff_command();
 Command verdict_command();
 std::vector<Command> image_commands();
 Command completion_command();

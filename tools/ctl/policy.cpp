@@ -1,48 +1,18 @@
 // `policy validate` and `policy test`: policies before anybody enforces them.
-#include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <sstream>
 
 #include "policies/load/load.h"
-#include "tools/ctl/command.h"
+#include "tools/ctl/candidate.h"
 #include "tools/ctl/policy_test.h"
 
 namespace bulkhead::ctl {
 namespace {
 
-namespace fs = std::filesystem;
-
-/// A directory stands for the files in it that the control plane would read: *.yaml and *.yml, not hidden.
-std::vector<std::string> expand(const std::vector<std::string>& operands) {
-  std::vector<std::string> paths;
-  for (const std::string& operand : operands) {
-    std::error_code failed;
-    if (!fs::is_directory(operand, failed)) {
-      paths.push_back(operand);
-      continue;
-    }
-    std::vector<std::string> found;
-    for (fs::directory_iterator entry(operand, failed), end; !failed && entry != end;
-         entry.increment(failed)) {
-      const std::string name = entry->path().filename().string();
-      const std::string extension = entry->path().extension().string();
-      if (name.front() != '.' && (extension == ".yaml" || extension == ".yml"))
-        found.push_back(entry->path().string());
-    }
-    if (failed) throw Failure(kExitRefused, escape(operand) + ": " + failed.message());
-    if (found.empty())
-      throw Failure(kExitRefused, escape(operand) + ": no *.yaml or *.yml in this directory");
-    std::sort(found.begin(), found.end());
-    paths.insert(paths.end(), found.begin(), found.end());
-  }
-  return paths;
-}
-
 Answer validate(const Invocation& invocation) {
   const auto operands = invocation.texts("file");
   if (operands.empty()) throw Failure(kExitUsage, "policy validate: a FILE or DIR is missing");
-  const std::vector<std::string> paths = expand(operands);
+  const std::vector<std::string> paths = expand(operands, false);
   const policies::Loaded loaded = policies::load_paths(paths);
 
   Value errors = Value::array();
@@ -123,11 +93,7 @@ Answer test(const Invocation& invocation) {
   if (options.cluster.empty() || options.queries.empty())
     throw Failure(kExitUsage,
                   "policy test: --cluster and --queries are needed; bulkheadctl policy test --help explains");
-  const std::string posture = invocation.text("posture");
-  if (!posture.empty() && posture != "deny" && posture != "allow")
-    throw Failure(kExitUsage, "--posture: '" + escape(posture) + "' is neither allow nor deny");
-  options.posture = {posture == "allow" ? policies::Action::kAllow : policies::Action::kDeny,
-                     invocation.has("strict")};
+  options.posture = posture_of(invocation);
 
   // Answers are the questions' CSV with columns added, in the order asked: printed as they come, unless
   // another format is wanted. Paths and names in errors come from outside.

@@ -1,0 +1,163 @@
+#include "tools/ctl/candidate.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "dataplane/image/validate.h"
+
+namespace bulkhead::ctl {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_image(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::uint64_t magic = 0;
+  file.read(reinterpret_cast<char*>(&magic), sizeof magic);
+  return file.gcount() == sizeof magic && magic == image::kMagic;
+}
+
+source::Manifests read_cluster(const Invocation& invocation, const char* command) {
+  const auto operands = invocation.texts("cluster");
+  if (operands.empty())
+    throw Failure(kExitUsage,
+                  std::string(command) +
+                      ": policy files say nothing without the endpoints they select; give --cluster "
+                      "FILE, or an image file");
+  return read_manifests(operands);
+}
+
+}  // namespace
+
+std::vector<std::string> expand(const std::vector<std::string>& operands, bool json) {
+  std::vector<std::string> paths;
+  for (const std::string& operand : operands) {
+    std::error_code failed;
+    if (!fs::is_directory(operand, failed)) {
+      paths.push_back(operand);
+      continue;
+    }
+    std::vector<std::string> found;
+    for (fs::directory_iterator entry(operand, failed), end; !failed && entry != end;
+         entry.increment(failed)) {
+      const std::string name = entry->path().filename().string();
+      const std::string extension = entry->path().extension().string();
+      if (name.front() != '.' &&
+          (extension == ".yaml" || extension == ".yml" || (json && extension == ".json")))
+        found.push_back(entry->path().string());
+    }
+    if (failed) throw Failure(kExitRefused, escape(operand) + ": " + failed.message());
+    if (found.empty())
+      throw Failure(kExitRefused, escape(operand) + ": no *.yaml" +
+                                      (json ? ", *.yml or *.json" : " or *.yml") + " in this directory");
+    std::sort(found.begin(), found.end());
+    paths.insert(paths.end(), found.begin(), found.end());
+  }
+  return paths;
+}
+
+source::Manifests read_manifests(const std::vector<std::string>& operands) {
+  source::Manifests manifests = source::read_manifest_paths(expand(operands, true));
+  if (manifests.ok()) return manifests;
+  std::string reasons;
+  for (const policies::Error& error : manifests.errors)
+    reasons += (reasons.empty() ? "" : "\n") + escape(policies::format(error));
+  throw Failure(kExitRefused, reasons);
+}
+
+const std::vector<Option>& compile_options() {
+  static const std::vector<Option> options = {
+      {"cluster", "FILE|DIR", "manifests of the cluster, for policy files; may be given more than once", true,
+       Completes::kFiles},
+      {"node", "NAME", "judge the endpoints of this node only, as its image does", false,
+       Completes::kNothing},
+      {"posture", "WORD", "deny (default) or allow: the answer where no policy speaks", false,
+       Completes::kNothing},
+      {"strict", nullptr, "pods follow the posture, too", false, Completes::kNothing},
+  };
+  return options;
+}
+
+policies::Posture posture_of(const Invocation& invocation) {
+  const std::string posture = invocation.text("posture");
+  if (!posture.empty() && posture != "deny" && posture != "allow")
+    throw Failure(kExitUsage, "--posture: '" + escape(posture) + "' is neither allow nor deny");
+  return {posture == "allow" ? policies::Action::kAllow : policies::Action::kDeny, invocation.has("strict")};
+}
+
+Candidate compile_candidate(const Invocation& invocation, const policies::Cluster& cluster,
+                            const policies::PolicySet& policies, const std::string& from) {
+  compile::Input input{.cluster = cluster,
+                       .policies = policies,
+                       .posture = posture_of(invocation),
+                       .subjects = compile::Subjects::kEvery,
+                       .limits = {.section_bytes_max = image::kSectionBytesMax}};
+  if (invocation.has("node")) {
+    input.node.name = invocation.text("node");
+    input.subjects = compile::Subjects::kLocal;
+  }
+  auto compiled = compile::compile(input);
+  if (const auto* refusal = std::get_if<compile::Refusal>(&compiled))
+    throw Failure(kExitRefused, escape(from) + ": " + escape(refusal->reason));
+  Candidate candidate;
+  candidate.output = std::make_unique<compile::Output>(std::get<compile::Output>(std::move(compiled)));
+  candidate.from = from;
+  // The digests were made a moment ago, in this process.
+  auto checked = image::validate(candidate.output->policy, candidate.output->binding, false);
+  if (const auto* refusal = std::get_if<image::Refusal>(&checked))
+    throw Failure(kExitRefused, escape(from) + ": " + escape(refusal->reason));
+  candidate.view = std::get<image::View>(checked);
+  return candidate;
+}
+
+namespace {
+
+Candidate of_image(Image image) {
+  Candidate candidate;
+  candidate.view = image.view;
+  candidate.from = image.from;
+  candidate.image = std::move(image);
+  return candidate;
+}
+
+}  // namespace
+
+Candidate candidate_of_operand(const Invocation& invocation, const std::string& operand,
+                               const char* command) {
+  if (is_image(operand)) return of_image(image_file(operand));
+  const source::Manifests cluster = read_cluster(invocation, command);
+  const source::Manifests own = read_manifests({operand});
+  return compile_candidate(invocation, cluster.cluster, own.policies, operand);
+}
+
+Candidate enforced_candidate(const Invocation& invocation) {
+  publish::Channel channel = dataplane(invocation);
+  return of_image(enforced_image(channel));
+}
+
+std::vector<Option> candidate_options() {
+  std::vector<Option> options = {
+      {"image", "FILE", "an image file, instead of the enforced image", false, Completes::kFiles},
+      {"policies", "FILE|DIR", "policy files, instead of the enforced image; may be given more than once",
+       true, Completes::kFiles}};
+  options.insert(options.end(), compile_options().begin(), compile_options().end());
+  return options;
+}
+
+Candidate candidate_of(const Invocation& invocation, const char* command) {
+  const bool files = invocation.has("policies") || invocation.has("cluster");
+  if (invocation.has("image") && files)
+    throw Failure(kExitUsage, std::string(command) + ": --image or policy files, not both");
+  if (invocation.has("image")) return of_image(image_file(invocation.text("image")));
+  if (!files) return enforced_candidate(invocation);
+  const source::Manifests cluster = read_cluster(invocation, command);
+  if (!invocation.has("policies"))
+    return compile_candidate(invocation, cluster.cluster, cluster.policies, "the cluster's own policies");
+  const auto operands = invocation.texts("policies");
+  std::string from;
+  for (const std::string& operand : operands) from += (from.empty() ? "" : ", ") + operand;
+  return compile_candidate(invocation, cluster.cluster, read_manifests(operands).policies, from);
+}
+
+}  // namespace bulkhead::ctl

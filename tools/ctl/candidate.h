@@ -1,0 +1,50 @@
+// What the policy commands look at: an image, whether it is enforced, lies in a file, or is compiled here from
+// policy files and a cluster's manifests.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "controlplane/compile/compile.h"
+#include "controlplane/source/manifest.h"
+#include "tools/ctl/ask.h"
+
+namespace bulkhead::ctl {
+
+/// A validated image and the memory its view points into.
+struct Candidate {
+  Image image;                              // enforced, or of a file
+  std::unique_ptr<compile::Output> output;  // compiled here
+  image::View view;
+  std::string from;  // for people
+};
+
+/// Files and the files of directories: *.yaml, *.yml and, where `json`, *.json; not hidden, sorted.
+/// Failure(kExitRefused) where a directory has none.
+std::vector<std::string> expand(const std::vector<std::string>& operands, bool json);
+
+/// Failure(kExitRefused) with every error, one a line.
+source::Manifests read_manifests(const std::vector<std::string>& operands);
+
+/// --cluster, --node, --posture and --strict: how policy files become an image.
+const std::vector<Option>& compile_options();
+policies::Posture posture_of(const Invocation& invocation);
+
+/// Policies in the cluster of `--cluster`; all endpoints are judged, or with `--node` those of that node.
+/// Failure(kExitRefused) with the compiler's reason.
+Candidate compile_candidate(const Invocation& invocation, const policies::Cluster& cluster,
+                            const policies::PolicySet& policies, const std::string& from);
+
+/// An image file (known by its first bytes), or policy files for which `--cluster` must be given.
+Candidate candidate_of_operand(const Invocation& invocation, const std::string& operand, const char* command);
+
+Candidate enforced_candidate(const Invocation& invocation);
+
+/// --image, --policies and the compile options.
+std::vector<Option> candidate_options();
+
+/// `--image FILE`, `--policies` or the policies among `--cluster`, or else the enforced image.
+Candidate candidate_of(const Invocation& invocation, const char* command);
+
+}  // namespace bulkhead::ctl
