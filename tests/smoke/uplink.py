@@ -1,4 +1,5 @@
 """A node with a NIC: a DPDK device as uplink (here the af_packet driver on a veth), tagged or not, and a world behind it."""
+import pathlib
 import socket
 import time
 
@@ -42,8 +43,10 @@ def set_up(stage, vlan):
     stage.run("outside", "ethtool -K ext0 tx off tso off gso off gro off")
     wan = "ext0"
     if vlan:
-        wan = f"ext0.{vlan}"
-        stage.sh(f"{outside} link add link ext0 name {wan} type vlan id {vlan}")
+        # Not the kernel's own VLAN device: not every kernel has it.
+        wan = "wan0"
+        stage.spawn("outside", ["python3", str(pathlib.Path(__file__).with_name("tagger.py")), "ext0", str(vlan), wan], "tagger.log")
+        stage.wait(lambda: "ready" in stage.log("tagger.log"), "the tagger")
         stage.sh(f"{outside} link set {wan} up")
     for prefix, address in ((24, OUTSIDE[0]), (64, OUTSIDE[1])):
         stage.sh(f"{outside} addr add {address}/{prefix} dev {wan}" + (" nodad" if prefix == 64 else ""))
