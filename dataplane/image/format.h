@@ -18,6 +18,7 @@
 //     (protocol, port) ── pages ──► port class
 //     matrix[direction][subject class][peer class] ──► rule set
 //     verdicts[rule set][port class] ──► allow | rule ──► policy, file:line, words
+//     passed[rule set][port class] ──► the rules that passed it on to that verdict; for people only
 //
 // Everything is little-endian (the only byte order supported). Tables follow one another in the order of layout.h
 // at 64-byte boundaries; padding is zero. Index 0 of records, identities, endpoints, rules and policies
@@ -35,7 +36,7 @@
 namespace bulkhead::image {
 
 inline constexpr std::uint64_t kMagic = 0x31'47'4d'49'48'4b'4c'42;  // "BLKHIMG1"
-inline constexpr std::uint32_t kFormatVersion = 1;
+inline constexpr std::uint32_t kFormatVersion = 2;
 inline constexpr std::size_t kTableAlign = 64;
 inline constexpr std::size_t kSectionAlign = 4096;
 
@@ -82,17 +83,22 @@ struct Identity {
 };
 static_assert(sizeof(Identity) == 32);
 
+/// In the order platform, application, baseline they are asked; most policies are of the application tier.
+enum PolicyTier : std::uint16_t { kApplicationTier, kPlatformTier, kBaselineTier, kPolicyTiers };
+
 struct Policy {
   StringRef kind;
   StringRef namespace_name;
   StringRef name;
   StringRef file;
   std::uint32_t line;
-  std::uint32_t reserved;
+  std::uint16_t tier;          // PolicyTier
+  std::uint16_t priority = 0;  // the lower, the earlier it is asked; 0 in the application tier
 };
 static_assert(sizeof(Policy) == 40);
 
-enum class Verdict : std::uint32_t { kDeny = 0, kAllow = 1 };
+/// kPass is of rules only: it leaves the decision to the tiers below.
+enum class Verdict : std::uint32_t { kDeny = 0, kAllow = 1, kPass = 2 };
 
 /// A rule, and the words to explain it with.
 struct Rule {
@@ -123,6 +129,13 @@ static_assert(sizeof(SubjectClass) == 24);
 using Decision = std::uint32_t;
 inline constexpr Decision kAllowBit = 0x8000'0000u;
 
+/// An element of `passed`: the rules that passed a packet on before `verdicts` decided it, 0 where none did.
+struct Passed {
+  std::uint32_t platform;
+  std::uint32_t baseline;
+};
+static_assert(sizeof(Passed) == 8);
+
 /// Ports in two steps: pages[page_of[slot * 256 + port / 256] * 256 + port % 256] is the port class.
 inline constexpr std::uint32_t kPageEntries = 256;
 
@@ -140,6 +153,7 @@ struct PolicyHeader {
   TableRef pages;                              // uint16_t [n * kPageEntries]
   TableRef matrix[kDirections];                // uint32_t [subject_classes * peer_classes] -> rule set
   TableRef verdicts;                           // Decision [rule_sets * port_classes]
+  TableRef passed;                             // Passed [rule_sets * port_classes], or none at all
   TableRef subjects[kDirections];              // SubjectClass [subject_classes]
   TableRef identities;                         // Identity; 0 none
   TableRef policies;                           // Policy; 0 none

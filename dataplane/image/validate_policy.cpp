@@ -61,6 +61,22 @@ std::optional<Refusal> check_verdicts(std::span<const std::byte> section, const 
   return std::nullopt;
 }
 
+std::optional<Refusal> check_passed(std::span<const std::byte> section, const PolicyHeader& header) {
+  if (header.passed.count == 0) return std::nullopt;
+  if (header.passed.count != header.verdicts.count)
+    return refuse_count("passed", header.passed.count, header.verdicts.count);
+  const auto passed = table<Passed>(section, header.passed);
+  const auto rules = table<Rule>(section, header.rules);
+  for (std::size_t i = 0; i < passed.size(); ++i)
+    for (const std::uint32_t rule : {passed[i].platform, passed[i].baseline}) {
+      if (rule >= rules.size())
+        return refuse_at("passed", "", i, "rule ", rule, ", but there are ", rules.size());
+      if (rule != 0 && rules[rule].verdict != Verdict::kPass)
+        return refuse_at("passed", "", i, "its rule ", rule, " does not pass");
+    }
+  return std::nullopt;
+}
+
 std::optional<Refusal> check_subjects(std::span<const std::byte> section, const PolicyHeader& header,
                                       std::uint32_t direction) {
   const char* suffix = kDirectionNames[direction];
@@ -96,7 +112,7 @@ std::optional<Refusal> check_names(std::span<const std::byte> section, const Pol
     if (!within(policy.kind, strings) || !within(policy.namespace_name, strings) ||
         !within(policy.name, strings) || !within(policy.file, strings))
       return refuse_at("policies", "", i, "a string ends beyond the table");
-    if (policy.reserved != 0) return refuse_at("policies", "", i, "reserved field is not zero");
+    if (policy.tier >= kPolicyTiers) return refuse_at("policies", "", i, "unknown tier");
   }
   const auto rules = table<Rule>(section, header.rules);
   for (std::size_t i = 0; i < rules.size(); ++i) {
@@ -104,7 +120,7 @@ std::optional<Refusal> check_names(std::span<const std::byte> section, const Pol
     if (rule.policy >= policies.size())
       return refuse_at("rules", "", i, "policy ", rule.policy, ", but there are ", policies.size());
     if (rule.direction >= kDirections) return refuse_at("rules", "", i, "unknown direction");
-    if (rule.verdict != Verdict::kDeny && rule.verdict != Verdict::kAllow)
+    if (rule.verdict != Verdict::kDeny && rule.verdict != Verdict::kAllow && rule.verdict != Verdict::kPass)
       return refuse_at("rules", "", i, "unknown verdict");
     if (!within(rule.name, strings) || !within(rule.peers, strings) || !within(rule.ports, strings))
       return refuse_at("rules", "", i, "a string ends beyond the table");
@@ -133,6 +149,7 @@ std::optional<Refusal> check_policy(std::span<const std::byte> section, bool che
   if (auto refusal = check_names(section, header)) return refusal;
   if (auto refusal = check_provenance(section, header)) return refusal;
   if (auto refusal = check_verdicts(section, header)) return refusal;
+  if (auto refusal = check_passed(section, header)) return refusal;
   for (std::uint32_t direction = 0; direction < kDirections; ++direction) {
     if (auto refusal = check_matrix(section, header, direction)) return refusal;
     if (auto refusal = check_subjects(section, header, direction)) return refusal;
@@ -143,6 +160,7 @@ std::optional<Refusal> check_policy(std::span<const std::byte> section, bool che
   view.page_of = table<std::uint16_t>(section, header.page_of).data();
   view.pages = table<std::uint16_t>(section, header.pages).data();
   view.verdicts = table<Decision>(section, header.verdicts).data();
+  if (header.passed.count != 0) view.passed = table<Passed>(section, header.passed).data();
   view.identities = table<Identity>(section, header.identities).data();
   view.policies = table<Policy>(section, header.policies).data();
   view.rules = table<Rule>(section, header.rules).data();

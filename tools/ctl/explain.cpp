@@ -200,6 +200,13 @@ Value nearest_rule(const image::View& view, const Side& side, const Port& port, 
   return nullptr;
 }
 
+/// ", after ..., rule '...' passed it on": for each rule of `side` that did.
+std::string passed_words(const Value& side) {
+  std::string words;
+  for (const Value& rule : side["passed"]) words += (words.empty() ? ", after " : " and ") + rule_text(rule);
+  return words.empty() ? words : words + " passed it on";
+}
+
 std::string why(const Value& side, const std::string& end, const char* direction, bool governed) {
   const bool allowed = side["allowed"].get<bool>();
   if (!side["rule"].is_null())
@@ -225,9 +232,16 @@ std::string why(const Value& side, const std::string& end, const char* direction
 
 Value explain_side(const image::View& view, const Side& side, const Port& port) {
   const char* direction = side.direction == image::kIngress ? "ingress" : "egress";
-  Value value = {{"end", side.end_name}, {"judged", false},    {"allowed", true},
-                 {"fate", "forwarded"},  {"rule", nullptr},    {"isolated_by", Value::array()},
-                 {"posture", nullptr},   {"nearest", nullptr}, {"why", ""}};
+  Value value = {{"end", side.end_name},
+                 {"judged", false},
+                 {"allowed", true},
+                 {"fate", "forwarded"},
+                 {"rule", nullptr},
+                 {"passed", Value::array()},
+                 {"isolated_by", Value::array()},
+                 {"posture", nullptr},
+                 {"nearest", nullptr},
+                 {"why", ""}};
   if (side.subject == image::kNoSubject) {
     value["why"] =
         (side.flags & image::kRecordEndpoint) != 0
@@ -246,6 +260,9 @@ Value explain_side(const image::View& view, const Side& side, const Port& port) 
   value["fate"] = abi::name(allowed ? abi::Fate::kForwarded
                                     : image::denial(view, side.direction, side.subject, decision));
   value["rule"] = rule_value(view, decision & ~kAllowBit);
+  const image::Passed passed = image::passed(view, side.direction, side.subject, side.peer, ports);
+  for (const std::uint32_t rule : {passed.platform, passed.baseline})
+    if (rule != 0) value["passed"].push_back(rule_value(view, rule));
   for (std::uint32_t i = 0; i < subject.isolating_count; ++i) {
     const image::Policy& policy = view.policies[view.isolating[subject.isolating_first + i]];
     value["isolated_by"].push_back({{"policy", policy_name(view, policy)},
@@ -254,13 +271,15 @@ Value explain_side(const image::View& view, const Side& side, const Port& port) 
   }
   value["posture"] = subject.posture == image::Verdict::kAllow ? "allow" : "deny";
   if (decision == 0) value["nearest"] = nearest_rule(view, side, port, ports);
-  value["why"] = why(value, side.end_name, direction, subject.rules_count != 0);
+  value["why"] = why(value, side.end_name, direction, subject.rules_count != 0) + passed_words(value);
   return value;
 }
 
 }  // namespace
 
 Value rule_value(const image::View& view, std::uint32_t index) {
+  static constexpr const char* kActions[] = {"deny", "allow", "pass"};              // by image::Verdict
+  static constexpr const char* kTiers[] = {"application", "platform", "baseline"};  // by image::PolicyTier
   if (index == 0) return nullptr;
   const image::Rule& rule = view.rules[index];
   const image::Policy& policy = view.policies[rule.policy];
@@ -269,7 +288,9 @@ Value rule_value(const image::View& view, std::uint32_t index) {
           {"namespace", view.policy_text(policy.namespace_name)},
           {"policy_name", view.policy_text(policy.name)},
           {"name", view.policy_text(rule.name)},
-          {"action", rule.verdict == image::Verdict::kAllow ? "allow" : "deny"},
+          {"action", kActions[static_cast<std::size_t>(rule.verdict)]},
+          {"tier", kTiers[policy.tier]},
+          {"priority", policy.priority},
           {"peers", view.policy_text(rule.peers)},
           {"ports", view.policy_text(rule.ports)},
           {"file", view.policy_text(policy.file)},
@@ -300,9 +321,16 @@ Value explain(const image::View& view, const Question& question) {
   if (source.endpoint != 0 && source.endpoint == destination.endpoint) {
     for (Value* side : {&egress, &ingress}) {
       const std::string end = (*side)["end"].get<std::string>();
-      *side = {{"end", end},          {"judged", false},    {"allowed", true},
-               {"fate", "forwarded"}, {"rule", nullptr},    {"isolated_by", Value::array()},
-               {"posture", nullptr},  {"nearest", nullptr}, {"why", "an endpoint always reaches itself"}};
+      *side = {{"end", end},
+               {"judged", false},
+               {"allowed", true},
+               {"fate", "forwarded"},
+               {"rule", nullptr},
+               {"passed", Value::array()},
+               {"isolated_by", Value::array()},
+               {"posture", nullptr},
+               {"nearest", nullptr},
+               {"why", "an endpoint always reaches itself"}};
     }
   }
   const Value& decided = judgement.direction == image::kEgress ? egress : ingress;

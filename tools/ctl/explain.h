@@ -23,7 +23,7 @@
 
 namespace bulkhead::ctl {
 
-/// {"policy", "kind", "namespace", "policy_name", "name", "action", "peers", "ports", "file", "line",
+/// {"policy", "kind", "namespace", "policy_name", "name", "action", "tier", "priority", "peers", "ports", "file", "line",
 /// "column"}; null for rule 0.
 Value rule_value(const image::View& view, std::uint32_t rule);
 
@@ -38,7 +38,7 @@ struct Question {
 };
 
 /// {"allowed", "fate", "meaning", "direction", "rule", "egress": SIDE, "ingress": SIDE}, where a SIDE is
-/// {"end", "judged", "allowed", "fate", "rule", "isolated_by": [{"policy", "file", "line"}], "posture",
+/// {"end", "judged", "allowed", "fate", "rule", "passed": [RULE], "isolated_by": [{"policy", "file", "line"}], "posture",
 ///  "nearest": null | {"lacks": "port"|"peer"|"neither", "rule", "ports", "like", "words"}, "why"}.
 /// The top is exactly image::judge's answer; sides are judged each for itself, also behind a denial.
 Value explain(const image::View& view, const Question& question);

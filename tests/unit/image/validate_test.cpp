@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "tests/unit/image/probe.h"
+#include "tests/unit/image/reshape.h"
 #include "tests/unit/image/sample.h"
 
 namespace bulkhead::image {
@@ -116,9 +117,9 @@ TEST_F(Validate, bytes_that_do_not_start_on_an_8_byte_boundary_are_refused) {
 }
 
 TEST_F(Validate, unknown_header_values_are_refused) {
-  policy().version = 2;
-  EXPECT_EQ(reason(), "policy section: format version 2, expected 1");
   policy().version = 1;
+  EXPECT_EQ(reason(), "policy section: format version 1, expected 2");
+  policy().version = 2;
   policy().magic += 1;
   EXPECT_EQ(reason(), "policy section: does not start with the magic of an image");
   policy().magic -= 1;
@@ -184,6 +185,33 @@ TEST_F(Validate, decision_that_contradicts_its_rule_is_refused) {
   while ((at<Decision>(i, &PolicyHeader::verdicts) & ~kAllowBit) == 0) ++i;
   at<Decision>(i, &PolicyHeader::verdicts) ^= kAllowBit;
   EXPECT_NE(reason().find("decides otherwise than its rule"), std::string::npos);
+}
+
+TEST_F(Validate, who_passed_is_checked_like_who_decided) {
+  auto tables = sample::make_tables();
+  PolicyTables& p = tables.policy;
+  Rule pass = p.rules[1];
+  pass.verdict = Verdict::kPass;
+  p.rules.push_back(pass);
+  const auto last = static_cast<std::uint32_t>(p.rules.size() - 1);
+  p.passed.resize(p.verdicts.size());
+  p.passed[7].platform = p.passed[8].baseline = last;
+  p.policies[2].tier = kBaselineTier;
+  const auto check = [&](const std::function<void()>& damage, const std::string& expected) {
+    image_ = sample::build(tables);
+    damage();
+    EXPECT_EQ(reason(), expected);
+  };
+  check([] {}, "not refused");
+  check([&] { at<Passed>(7, &PolicyHeader::passed).platform = last + 1; },
+        "policy section, table passed, index 7: rule 32, but there are 32");
+  check([&] { at<Passed>(8, &PolicyHeader::passed).baseline = last - 1; },
+        "policy section, table passed, index 8: its rule 30 does not pass");
+  check([&] { at<Decision>(5, &PolicyHeader::verdicts) = last; },
+        "policy section, table verdicts, index 5: decides otherwise than its rule 31");
+  image_ = sample::build(tables);
+  image_.policy = sample::resize_table<PolicyHeader>(image_.policy, "passed", 71);
+  EXPECT_EQ(reason(), "policy section, table passed: 71 elements, expected 72");
 }
 
 TEST_F(Validate, binding_indexes_out_of_range_are_refused) {
