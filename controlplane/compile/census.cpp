@@ -47,8 +47,9 @@ NodeIndex collect_nodes(const Input& input, Census& census) {
   NodeIndex index;
   for (const auto name : names) {
     index.emplace(name, static_cast<std::uint32_t>(census.nodes.size()));
-    census.nodes.push_back({name, {}});
+    census.nodes.push_back({name, &kNoLabels, {}});
   }
+  for (const auto& node : input.cluster.nodes) census.nodes[index.at(node.name)].labels = &node.labels;
   census.own_node = index.at(input.node.name);
   return index;
 }

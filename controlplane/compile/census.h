@@ -31,6 +31,7 @@ struct IdentityEntry {
 
 struct NodeEntry {
   std::string_view name;
+  const policies::Labels* labels = nullptr;       // never null
   std::vector<policies::AddressBytes> addresses;  // sorted, unique; none of them an endpoint's
 };
 

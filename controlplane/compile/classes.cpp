@@ -75,7 +75,7 @@ class DirectionClassifier {
     ClauseSetTraits traits;
     for (const std::uint32_t number : governed_.clause_sets[set]) {
       const GoverningClause& clause = governed_.clauses[number];
-      traits.isolates |= clause.clause->isolates;
+      traits.isolates |= clause.isolates;
       for (std::uint32_t i = 0; i < clause.rules_count; ++i) {
         const GoverningRule& rule = rules_.rules[clause.rules_first + i];
         traits.names_local_node |= governed_.peers[rule.peers].local_node;
@@ -90,6 +90,7 @@ class DirectionClassifier {
   void index_peer_lists() {
     lists_of_selector_.resize(selectors_.size());
     lists_of_block_.resize(governed_.blocks.size());
+    lists_of_nodes_.resize(governed_.nodes.size());
     names_of_list_.resize(governed_.peers.size());
     for (std::uint32_t list = 0; list < governed_.peers.size(); ++list) {
       const PeerList& peers = governed_.peers[list];
@@ -97,6 +98,15 @@ class DirectionClassifier {
       if (peers.world) world_lists_.push_back(list);
       for (const std::uint32_t selector : peers.selectors) lists_of_selector_[selector].push_back(list);
       for (const std::uint32_t block : peers.blocks) lists_of_block_[block].push_back(list);
+      for (const std::uint32_t nodes : peers.nodes) lists_of_nodes_[nodes].push_back(list);
+    }
+    result_.node_sets.intern({});
+    std::vector<std::uint32_t> matching;
+    for (const NodeEntry& node : census_.nodes) {
+      matching.clear();
+      for (std::uint32_t number = 0; number < governed_.nodes.size(); ++number)
+        if (governed_.nodes[number]->matches(*node.labels)) matching.push_back(number);
+      node_set_of_.push_back(result_.node_sets.intern(matching));
     }
 
     std::vector<std::vector<std::uint32_t>> selectors_of(census_.identities.size());
@@ -124,6 +134,7 @@ class DirectionClassifier {
     if (address.member == kNone) {
       peer.kind = PeerKind::kNode;
       peer.node = node_matters_[address.node] ? address.node : kNone;
+      peer.selectors = node_set_of_[address.node];
       return number_peer(peer);
     }
     const Member& member = census_.members[address.member];
@@ -149,8 +160,11 @@ class DirectionClassifier {
     const auto add = [&](const std::vector<std::uint32_t>& more) {
       lists.insert(lists.end(), more.begin(), more.end());
     };
-    for (const std::uint32_t selector : result_.selector_sets[peer.selectors])
-      add(lists_of_selector_[selector]);
+    if (peer.kind == PeerKind::kNode)
+      for (const std::uint32_t nodes : result_.node_sets[peer.selectors]) add(lists_of_nodes_[nodes]);
+    else
+      for (const std::uint32_t selector : result_.selector_sets[peer.selectors])
+        add(lists_of_selector_[selector]);
     for (const std::uint32_t block : blocks_.set(peer.blocks)) add(lists_of_block_[block]);
     if (peer.kind == PeerKind::kWorld) add(world_lists_);
     sort_unique(lists);
@@ -173,8 +187,9 @@ class DirectionClassifier {
   const Blocks& blocks_;
   Ports& ports_;
   std::vector<bool> node_matters_;
-  std::vector<std::vector<std::uint32_t>> lists_of_selector_, lists_of_block_, names_of_list_;
-  std::vector<std::uint32_t> world_lists_, names_for_everyone_, selector_set_of_;
+  std::vector<std::vector<std::uint32_t>> lists_of_selector_, lists_of_block_, lists_of_nodes_,
+      names_of_list_;
+  std::vector<std::uint32_t> world_lists_, names_for_everyone_, selector_set_of_, node_set_of_;
   ListTable named_, known_peers_;
   std::vector<std::vector<std::uint32_t>> names_known_;
   ClassesDirection result_;

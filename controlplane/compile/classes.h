@@ -33,7 +33,7 @@ enum class PeerKind : std::uint32_t { kEndpoint, kNode, kWorld };
 struct Peer {
   PeerKind kind = PeerKind::kWorld;
   std::uint32_t node = kNone;   // of kNode; kNone: no subject cares which
-  std::uint32_t selectors = 0;  // into ClassesDirection::selector_sets
+  std::uint32_t selectors = 0;  // into ClassesDirection::selector_sets; of kNode, node_sets
   std::uint32_t blocks = 0;     // a set of Blocks
   std::uint32_t resolved = 0;   // Ports' number of its port names; 0 as a sender
 };
@@ -42,6 +42,7 @@ struct ClassesDirection {
   std::vector<Subject> subjects;
   std::vector<Peer> peers;
   ListTable selector_sets;                          // sets of selectors that match one identity; 0 is empty
+  ListTable node_sets;                              // likewise of node selectors that match one node
   std::vector<std::vector<std::uint32_t>> matched;  // by peer list: peers it matches, ascending; neither
                                                     // those it matches as everyone nor as the local node
 };

@@ -5,6 +5,7 @@
 #include "controlplane/compile/blocks.h"
 #include "controlplane/compile/census.h"
 #include "controlplane/compile/classes.h"
+#include "controlplane/compile/conflicts.h"
 #include "controlplane/compile/emit.h"
 #include "controlplane/compile/intern.h"
 #include "controlplane/compile/ports.h"
@@ -24,7 +25,10 @@ std::variant<Output, Refusal> compile(const Input& input) {
     const Classes classes = classify(input, census, selectors, rules, blocks, ports);
     ports.settle();
     RuleSets rule_sets = build_rule_sets(rules, ports, classes, input.limits);
-    return emit({input, census, rules, blocks, ports, classes, rule_sets});
+    auto conflicts = find_conflicts(census, rules, blocks, ports, classes, rule_sets);
+    Output output = emit({input, census, rules, blocks, ports, classes, rule_sets});
+    output.conflicts = std::move(conflicts);
+    return output;
   } catch (const Refused& refused) {
     return Refusal{refused.reason};
   } catch (const std::bad_alloc&) {

@@ -11,6 +11,8 @@
 //   ports       port terms -> port classes, pages
 //   classes     subjects and peers that no rule tells apart                 per direction
 //   rulesets    a row for each subject class: peers -> rule sets            hash-consed
+//   decisions   what a rule set answers: the tiers                          by port class
+//   conflicts   policies of one priority that disagree                      with a packet each
 //   emit        equal rows and columns once, provenance, records            image/builder.h
 //
 // Only endpoints of this node are subjects (their rows exist), unless Subjects::kEvery asks for all: the node
@@ -70,9 +72,21 @@ struct Stats {
   std::size_t port_classes = 0, rule_sets = 0;
 };
 
+/// Two policies of one tier and priority answer one packet differently. The APIs leave open whose answer
+/// counts; here the stronger does (policies/model/policy.h), and somebody should know.
+struct Conflict {
+  policies::Direction direction = policies::Direction::kIngress;
+  policies::Origin winner, loser;  // of their rules
+  policies::AddressBytes source{}, destination{};
+  policies::Protocol protocol = policies::Protocol::kTcp;
+  std::uint16_t port = 0;
+  std::string message;  // names the policies, their rules and this packet
+};
+
 struct Output {
   std::vector<std::byte> policy, binding;  // sections, as image::validate() takes them
   Stats stats;
+  std::vector<Conflict> conflicts;  // one for each two policies and direction, a hundred at most
 };
 
 /// Why there is no image: an address claimed twice, a bound exceeded, two label sets with one identity.

@@ -33,13 +33,26 @@ void emit_identities(const Census& census, image::PolicyTables& tables) {
   }
 }
 
+constexpr image::PolicyTier tier_of(policies::Tier tier) {
+  constexpr image::PolicyTier kTiers[] = {image::kPlatformTier, image::kApplicationTier,
+                                          image::kBaselineTier};
+  return kTiers[static_cast<std::size_t>(tier)];
+}
+
+constexpr image::Verdict verdict_of(policies::Action action) {
+  constexpr image::Verdict kVerdicts[] = {image::Verdict::kAllow, image::Verdict::kDeny,
+                                          image::Verdict::kPass};
+  return kVerdicts[static_cast<std::size_t>(action)];
+}
+
 void emit_provenance(const Rules& rules, image::PolicyTables& tables) {
   auto& strings = tables.strings;
   tables.policies.emplace_back();
   for (const policies::Policy* policy : rules.policies)
     tables.policies.push_back({strings.add(policy->kind), strings.add(policy->namespace_name),
                                strings.add(policy->name), strings.add(policy->origin.file),
-                               policy->origin.line, 0});
+                               policy->origin.line, tier_of(policy->tier),
+                               static_cast<std::uint16_t>(policy->priority)});
 
   // Words are made once for each peer list and port list, not for each rule that shares them.
   std::vector<image::StringRef> peers_text[2];
@@ -53,10 +66,8 @@ void emit_provenance(const Rules& rules, image::PolicyTables& tables) {
     if (peers.bytes == 0) peers = strings.add(policies::describe_peers(rule));
     image::StringRef& ports = ports_text[governing.ports];
     if (ports.bytes == 0) ports = strings.add(policies::describe_ports(rule));
-    tables.rules.push_back(
-        {governing.policy + 1, governing.direction,
-         rule.action == policies::Action::kAllow ? image::Verdict::kAllow : image::Verdict::kDeny,
-         rule.origin.line, rule.origin.column, strings.add(rule.name), peers, ports, 0});
+    tables.rules.push_back({governing.policy + 1, governing.direction, verdict_of(rule.action),
+                            rule.origin.line, rule.origin.column, strings.add(rule.name), peers, ports, 0});
   }
 }
 
@@ -70,7 +81,7 @@ void emit_subjects(const Compiled& compiled, std::uint32_t direction, ListTable&
     rules.clear();
     for (const std::uint32_t number : governed.clause_sets[subject.clauses]) {
       const GoverningClause& clause = governed.clauses[number];
-      if (clause.clause->isolates) policies.push_back(clause.policy + 1);
+      if (clause.isolates) policies.push_back(clause.policy + 1);
       for (std::uint32_t i = 0; i < clause.rules_count; ++i) rules.push_back(clause.rules_first + i + 1);
     }
     sort_unique(policies);
@@ -83,6 +94,18 @@ void emit_subjects(const Compiled& compiled, std::uint32_t direction, ListTable&
   }
 }
 
+void emit_verdicts(const Compiled& compiled, image::PolicyTables& tables) {
+  std::vector<std::uint32_t> answers = std::move(compiled.rule_sets.decisions).take_items();
+  if (!compiled.rules.passes) {
+    tables.verdicts = std::move(answers);
+    return;
+  }
+  for (std::size_t i = 0; i < answers.size(); i += 3) {
+    tables.verdicts.push_back(answers[i]);
+    tables.passed.push_back({answers[i + 1], answers[i + 2]});
+  }
+}
+
 image::PolicyTables policy_tables(const Compiled& compiled) {
   image::PolicyTables tables;
   emit_identities(compiled.census, tables);
@@ -91,7 +114,7 @@ image::PolicyTables policy_tables(const Compiled& compiled) {
   tables.pages = compiled.ports.pages;
   tables.port_classes = compiled.ports.class_count();
   tables.rule_sets = static_cast<std::uint32_t>(compiled.rule_sets.decisions.size());
-  tables.verdicts = std::move(compiled.rule_sets.decisions).take_items();
+  emit_verdicts(compiled, tables);
   ListTable isolating, governing;
   for (std::uint32_t direction = 0; direction < 2; ++direction) {
     Matrix& matrix = compiled.rule_sets.matrices[direction];

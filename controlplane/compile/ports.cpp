@@ -128,4 +128,18 @@ void Ports::classes(std::uint32_t ports, std::uint32_t resolved, std::vector<std
     if (std::binary_search(wanted.begin(), wanted.end(), pairs[i])) add(pairs[i + 1]);
 }
 
+std::optional<std::pair<policies::Protocol, std::uint16_t>> Ports::example(std::uint32_t port_class) const {
+  std::optional<std::pair<policies::Protocol, std::uint16_t>> unborn;
+  for (std::uint32_t slot = 0; slot < image::kProtocolSlots; ++slot)
+    for (std::uint32_t port = 0; port < 65536; ++port) {
+      const std::uint32_t page = page_of[slot * 256 + port / image::kPageEntries];
+      if (pages[page * image::kPageEntries + port % image::kPageEntries] != port_class) continue;
+      const std::pair found{static_cast<policies::Protocol>(slot), static_cast<std::uint16_t>(port)};
+      const bool has_ports = slot <= image::kSctp;
+      if (has_ports ? port != 0 : port <= 255) return found;
+      if (!unborn) unborn = found;
+    }
+  return unborn;
+}
+
 }  // namespace bulkhead::compile

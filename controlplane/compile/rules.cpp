@@ -12,7 +12,8 @@ std::vector<const policies::Policy*> in_order(const policies::PolicySet& set) {
   order.reserve(set.policies.size());
   for (const auto& policy : set.policies) order.push_back(&policy);
   std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-    return std::tie(a->kind, a->namespace_name, a->name) < std::tie(b->kind, b->namespace_name, b->name);
+    return std::tie(a->tier, a->priority, a->kind, a->namespace_name, a->name) <
+           std::tie(b->tier, b->priority, b->kind, b->namespace_name, b->name);
   });
   return order;
 }
@@ -50,11 +51,15 @@ class Governor {
     if (!governs) return;
     if (rules_.policies.empty() || rules_.policies.back() != &policy) rules_.policies.push_back(&policy);
     const auto policy_number = static_cast<std::uint32_t>(rules_.policies.size() - 1);
-    governed.clauses.push_back({&clause, policy_number, static_cast<std::uint32_t>(rules_.rules.size()),
+    const bool isolates = clause.isolates && policy.tier == policies::Tier::kApplication;
+    governed.clauses.push_back({isolates, policy.tier, policy_number,
+                                static_cast<std::uint32_t>(rules_.rules.size()),
                                 static_cast<std::uint32_t>(clause.rules.size())});
-    for (const auto& rule : clause.rules)
-      rules_.rules.push_back(
-          {&rule, policy_number, direction, peers_of(direction, rule), ports_.intern(rule)});
+    for (const auto& rule : clause.rules) {
+      rules_.rules.push_back({&rule, policy_number, direction, peers_of(direction, rule), ports_.intern(rule),
+                              policy.tier, policy.priority});
+      rules_.passes |= rule.action == policies::Action::kPass;
+    }
   }
 
   std::uint32_t peers_of(std::uint32_t direction, const policies::Rule& rule) {
@@ -67,13 +72,17 @@ class Governor {
         list.selectors.push_back(selectors_.intern(*selector));
       if (const auto* block = std::get_if<policies::IpBlock>(&peer))
         list.blocks.push_back(block_number(direction, *block));
+      if (const auto* nodes = std::get_if<policies::NodeSelector>(&peer))
+        list.nodes.push_back(nodes_number(direction, nodes->nodes));
     }
     sort_unique(list.selectors);
     sort_unique(list.blocks);
+    sort_unique(list.nodes);
     std::vector<std::uint32_t> key = {list.everyone, list.world, list.local_node,
-                                      static_cast<std::uint32_t>(list.selectors.size())};
-    key.insert(key.end(), list.selectors.begin(), list.selectors.end());
-    key.insert(key.end(), list.blocks.begin(), list.blocks.end());
+                                      static_cast<std::uint32_t>(list.selectors.size()),
+                                      static_cast<std::uint32_t>(list.blocks.size())};
+    for (const auto* numbers : {&list.selectors, &list.blocks, &list.nodes})
+      key.insert(key.end(), numbers->begin(), numbers->end());
     const std::uint32_t number = peer_lists_[direction].intern(key);
     auto& peers = rules_.directions[direction].peers;
     if (number == peers.size()) peers.push_back(std::move(list));
@@ -88,8 +97,19 @@ class Governor {
     return known->second;
   }
 
+  std::uint32_t nodes_number(std::uint32_t direction, const policies::Selector& selector) {
+    auto& nodes = rules_.directions[direction].nodes;
+    const auto [known, is_new] =
+        nodes_[direction].try_emplace(&selector, static_cast<std::uint32_t>(nodes.size()));
+    if (is_new) nodes.push_back(&selector);
+    return known->second;
+  }
+
   struct Less {
-    bool operator()(const policies::IpBlock* a, const policies::IpBlock* b) const { return *a < *b; }
+    template <typename T>
+    bool operator()(const T* a, const T* b) const {
+      return *a < *b;
+    }
   };
 
   const Census& census_;
@@ -99,6 +119,7 @@ class Governor {
   std::vector<std::vector<std::uint32_t>> clauses_of_[2];  // by identity
   ListTable peer_lists_[2];
   std::map<const policies::IpBlock*, std::uint32_t, Less> blocks_[2];
+  std::map<const policies::Selector*, std::uint32_t, Less> nodes_[2];
 };
 
 }  // namespace

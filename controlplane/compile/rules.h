@@ -1,5 +1,5 @@
-// The clauses and rules that govern somebody here, in the order that decides which of two equal rules is
-// named: policy kind, namespace, name; then clause and rule as written.
+// The clauses and rules that govern somebody here, in the order in which they are asked and, among equals,
+// named: policy tier, priority, kind, namespace, name; then clause and rule as written.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@ namespace bulkhead::compile {
 /// Whom a rule's peers are, as numbers. Rules with equal peers share one.
 struct PeerList {
   bool everyone = false, world = false, local_node = false;
-  std::vector<std::uint32_t> selectors, blocks;  // Selectors' and GovernedDirection's numbers, ascending
+  std::vector<std::uint32_t> selectors, blocks,
+      nodes;  // Selectors' and GovernedDirection's numbers, ascending
 };
 
 struct GoverningRule {
@@ -27,10 +28,13 @@ struct GoverningRule {
   std::uint32_t direction = 0;
   std::uint32_t peers = 0;  // into GovernedDirection::peers
   std::uint32_t ports = 0;  // Ports' number of its port terms
+  policies::Tier tier = policies::Tier::kApplication;
+  std::uint32_t priority = 0;
 };
 
 struct GoverningClause {
-  const policies::Clause* clause = nullptr;
+  bool isolates = false;  // never outside the application tier
+  policies::Tier tier = policies::Tier::kApplication;
   std::uint32_t policy = 0;
   std::uint32_t rules_first = 0, rules_count = 0;  // into Rules::rules
 };
@@ -40,6 +44,7 @@ struct GovernedDirection {
   std::vector<GoverningClause> clauses;
   std::vector<PeerList> peers;
   std::vector<const policies::IpBlock*> blocks;  // distinct
+  std::vector<const policies::Selector*> nodes;  // distinct
   ListTable clause_sets;                         // 0 is the empty set
   std::vector<std::uint32_t> clause_set_of;      // by identity; 0 for those without a subject here
 };
@@ -47,6 +52,7 @@ struct GovernedDirection {
 struct Rules {
   std::vector<const policies::Policy*> policies;
   std::vector<GoverningRule> rules;
+  bool passes = false;  // some rule does
   GovernedDirection directions[2];
 };
 

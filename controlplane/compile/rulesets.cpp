@@ -1,12 +1,16 @@
 #include "controlplane/compile/rulesets.h"
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "controlplane/compile/merge.h"
 #include "dataplane/image/format.h"
 
 namespace bulkhead::compile {
 namespace {
+
+constexpr std::size_t kDisputesMax = 100, kDisputePeersMax = 8;
 
 /// The rules of one subject that share a peer list, in order.
 struct ListRules {
@@ -24,8 +28,7 @@ class RowBuilder {
         governed_(rules.directions[direction]),
         ports_(ports),
         classes_(classes),
-        decisions_(decisions),
-        limits_(limits),
+        decisions_(rules, ports, decisions, limits),
         state_of_(classes.peers.size()) {
     for (std::uint32_t peer = 0; peer < classes.peers.size(); ++peer) {
       if (classes.peers[peer].resolved != 0) named_peers_.push_back(peer);
@@ -62,6 +65,7 @@ class RowBuilder {
     group_of_.resize(governed_.peers.size(), kNone);
     for (const std::uint32_t number : governed_.clause_sets[subject.clauses]) {
       const GoverningClause& clause = governed_.clauses[number];
+      if (subject.isolated && clause.tier == policies::Tier::kBaseline) continue;  // not asked
       for (std::uint32_t rule = clause.rules_first; rule < clause.rules_first + clause.rules_count; ++rule) {
         const bool names_used = !ports_.names(rules_.rules[rule].ports).empty();
         const std::uint32_t list = rules_.rules[rule].peers;
@@ -146,6 +150,7 @@ class RowBuilder {
     matching_ = for_everyone_;
     const std::uint32_t resolved = direction_ == 0 ? subject.resolved : states_[state].resolved;
     const bool own_node = states_[state].own_node;
+    const std::uint32_t asked = state;
     for (; state != kNone; state = states_[state].parent)
       if (const std::uint32_t group = states_[state].group; group != kNone)
         matching_.insert(matching_.end(), groups_[group].rules.begin(), groups_[group].rules.end());
@@ -159,39 +164,31 @@ class RowBuilder {
       key_.push_back(ports_.names(rules_.rules[rule].ports).empty() ? 0 : resolved);
     }
     const std::uint32_t number = known_.intern(key_);
-    if (number == rule_set_numbers_.size()) rule_set_numbers_.push_back(decide(otherwise, resolved));
+    if (number == rule_set_numbers_.size()) {
+      rule_set_numbers_.push_back(decisions_.decide(matching_, otherwise, resolved));
+      note_disputes(subject, asked);
+    }
     return rule_set_numbers_[number];
   }
 
-  /// Written from the weakest to the strongest: what stays is deny before allow, and the first among equals.
-  std::uint32_t decide(image::Decision otherwise, std::uint32_t resolved) {
-    answer_.assign(ports_.class_count(), otherwise);
-    for (const auto action : {policies::Action::kAllow, policies::Action::kDeny}) {
-      for (auto rule = matching_.rbegin(); rule != matching_.rend(); ++rule) {
-        const GoverningRule& governing = rules_.rules[*rule];
-        if (governing.rule->action != action) continue;
-        const image::Decision decision =
-            (*rule + 1) | (action == policies::Action::kAllow ? image::kAllowBit : 0);
-        if (ports_.everything(governing.ports)) {
-          std::fill(answer_.begin(), answer_.end(), decision);
-          continue;
-        }
-        covered_.clear();
-        ports_.classes(governing.ports, resolved, covered_);
-        for (const std::uint32_t port_class : covered_) answer_[port_class] = decision;
-      }
+  /// One packet is enough for two policies, and a few disputes for people.
+  void note_disputes(const Subject& subject, std::uint32_t state) {
+    for (const Dispute& dispute : decisions_.disputes()) {
+      const std::pair pair{rules_.rules[dispute.winner].policy, rules_.rules[dispute.loser].policy};
+      if (disputes_.size() >= kDisputesMax || !disputed_.insert(std::minmax(pair.first, pair.second)).second)
+        continue;
+      MetDispute met{dispute, static_cast<std::uint32_t>(&subject - classes_.subjects.data()), {}};
+      for (std::uint32_t peer = 0; peer < state_of_.size() && met.peers.size() < kDisputePeersMax; ++peer)
+        if (state_of_[peer] == state) met.peers.push_back(peer);
+      disputes_.push_back(std::move(met));
     }
-    const std::uint32_t number = decisions_.intern(answer_);
-    if (decisions_.items().size() * sizeof(image::Decision) > limits_.section_bytes_max)
-      throw Refused{"the answers of " + std::to_string(decisions_.size()) + " rule sets over " +
-                    std::to_string(answer_.size()) + " port classes need more than the " +
-                    std::to_string(limits_.section_bytes_max) + " bytes a section may have"};
-    return number;
   }
 
  public:
   /// Names' states of an earlier row are void in the next.
   void next_row() { ++row_number_; }
+
+  std::vector<MetDispute> take_disputes() { return std::move(disputes_); }
 
  private:
   struct NamedState {
@@ -203,8 +200,7 @@ class RowBuilder {
   const GovernedDirection& governed_;
   const Ports& ports_;
   const ClassesDirection& classes_;
-  ListTable& decisions_;
-  const Limits& limits_;
+  Decisions decisions_;
   std::vector<std::uint32_t> state_of_;  // by peer; 0 for all but touched_
   std::vector<std::uint32_t> touched_;
   std::vector<std::uint32_t> named_peers_, node_peers_;
@@ -219,7 +215,9 @@ class RowBuilder {
   std::uint32_t row_number_ = 1;
 
   ListTable known_;  // rules and what their names mean -> rule_set_numbers_
-  std::vector<std::uint32_t> rule_set_numbers_, matching_, key_, answer_, covered_;
+  std::vector<std::uint32_t> rule_set_numbers_, matching_, key_;
+  std::vector<MetDispute> disputes_;
+  std::set<std::pair<std::uint32_t, std::uint32_t>> disputed_;  // pairs of policies
 };
 
 }  // namespace
@@ -241,6 +239,7 @@ RuleSets build_rule_sets(const Rules& rules, const Ports& ports, const Classes& 
       builder.build(side.subjects[subject],
                     std::span(full).subspan(subject * side.peers.size(), side.peers.size()));
     }
+    result.disputes[direction] = builder.take_disputes();
     result.matrices[direction] = merge(side, std::move(full));
   }
   return result;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "controlplane/compile/classes.h"
+#include "controlplane/compile/decisions.h"
 #include "controlplane/compile/intern.h"
 #include "controlplane/compile/ports.h"
 #include "controlplane/compile/rules.h"
@@ -26,11 +27,19 @@ struct Matrix {
   std::vector<std::uint32_t> subject_of_row;  // one subject class for each row
 };
 
+/// A dispute that a packet can meet: some subject of the class with a peer of one of the classes.
+struct MetDispute {
+  Dispute dispute;
+  std::uint32_t subject = 0;         // class of classes.h
+  std::vector<std::uint32_t> peers;  // classes of classes.h, a few
+};
+
 struct RuleSets {
-  ListTable
-      decisions;  // each as long as there are port classes; a Decision of the image, whose rule index is
-                  // the rule's place in Rules::rules plus one
+  // For each port class a Decision of the image, whose rule index is the rule's place in Rules::rules plus one;
+  // where rules pass, followed by the two rules of an image::Passed.
+  ListTable decisions;
   Matrix matrices[2];
+  std::vector<MetDispute> disputes[2];  // one for each pair of policies
 };
 
 /// Ports are settled. Throws Refused where a table would outgrow its bound.

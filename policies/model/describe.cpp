@@ -38,6 +38,9 @@ struct PeerWords {
   std::string operator()(const Everyone&) const { return "everyone"; }
   std::string operator()(const LocalNode&) const { return "host"; }
   std::string operator()(const World&) const { return "world"; }
+  std::string operator()(const NodeSelector& peer) const {
+    return peer.nodes.requirements.empty() ? "every node" : "nodes " + describe(peer.nodes);
+  }
   std::string operator()(const IpBlock& peer) const {
     std::string text = format(peer.block);
     const char* separator = " except ";
@@ -58,7 +61,18 @@ struct PeerWords {
 }  // namespace
 
 std::string describe(const Policy& policy) {
-  return policy.kind + " " + policy.namespace_name + "/" + policy.name;
+  const std::string home = policy.namespace_name.empty() ? "" : policy.namespace_name + "/";
+  return policy.kind + " " + home + policy.name;
+}
+
+std::string_view name(Action action) {
+  constexpr std::string_view kNames[] = {"allow", "deny", "pass"};
+  return kNames[static_cast<std::size_t>(action)];
+}
+
+std::string_view name(Tier tier) {
+  constexpr std::string_view kNames[] = {"platform", "application", "baseline"};
+  return kNames[static_cast<std::size_t>(tier)];
 }
 
 std::string describe(const Selector& selector) {

@@ -1,21 +1,39 @@
 // What may be said: every policy dialect, brought to one shape that the compiler and the oracle both read.
 //
-//   NetworkPolicy ───────┐
-//                        ├─ load/ ──► PolicySet ──► Policy ──► Clause ──► Rule
-//   SegmentationPolicy ──┘                         │          │          └ action, peers, ports
-//                                                  │          └ subject, direction, isolates
-//                                                  └ one object of one file
+//   NetworkPolicy, SegmentationPolicy, ... ── load/ ──► PolicySet ──► Policy ──► Clause ──► Rule
+//                                                                    │          │          └ action, peers, ports
+//                                                                    │          └ subject, direction, isolates
+//                                                                    └ one object of one file; tier, priority
 //
 // A Clause says, for one direction, whom it governs (the *subject*) and whether being governed isolates. A Rule
-// allows or denies traffic between the subject and its peers on its ports.
+// allows, denies or passes on traffic between the subject and its peers on its ports.
 //
 // Meaning, per direction and per subject endpoint (the sender's egress and the receiver's ingress must both
-// allow):
-//   1. a matching deny rule denies (the order of policies and rules is no matter);
-//   2. else a matching allow rule allows;
-//   3. else traffic with an address of the endpoint's own node is allowed, if the endpoint follows Kubernetes;
-//   4. else, if any clause that isolates selects the subject, it is denied;
-//   5. else the posture: allow for endpoints that follow Kubernetes (unless strict), otherwise the node's.
+// allow). The first step that answers ends the matter:
+//   1. platform tier: of the policies that govern the subject, the lowest priority number first; within a
+//      policy its rules as written; the first rule that matches counts. allow and deny answer; pass leaves the
+//      tier for step 2. Nothing in this tier isolates.
+//   2. application tier: a matching deny rule denies; else a matching allow rule allows (the order of policies
+//      and rules is no matter). Without either, where some clause of this tier isolates the subject: an
+//      endpoint that follows Kubernetes and an address of its own node may talk; everything else is denied.
+//   3. baseline tier, asked only where nothing of step 2 isolates: as step 1; pass leaves for step 4.
+//   4. an endpoint that follows Kubernetes and its own node may talk;
+//   5. the posture: allow for endpoints that follow Kubernetes (unless strict), otherwise the node's.
+//
+// Several policies of one tier and one priority: the APIs leave open whose answer counts. Here each answers by
+// its own first matching rule, and of these answers deny beats pass beats allow; among equals, the first in the
+// set's order is named. A name thus never opens what a namesake's priority closes, and compile/ reports every
+// two policies whose answers to one packet differ.
+//
+// A worked example, for the ingress of a pod `web` that the NetworkPolicy "shop" isolates, admitting app=api:
+//
+//   platform  10  "guard"   deny from team=red            a red peer:  denied by guard
+//   platform  20  "scrape"  allow from app=prometheus     prometheus:  allowed by scrape, whatever "shop" says
+//   platform  20  "shared"  pass from app=prometheus      ... unless "shared" is of the same priority: pass beats
+//                                                         allow, "shop" admits only app=api: isolated, denied
+//   application   "shop"    allow from app=api            api:         allowed by shop
+//   baseline      "closed"  deny from everyone            others:      isolated by shop, denied; closed is not
+//                                                         asked. Without "shop": denied by closed
 //
 // An endpoint may always reach its own addresses. Addresses that no endpoint and no node owns are *world*: only
 // blocks, World and Everyone match them. World and nodes have no side of their own to judge; a host-network
@@ -25,6 +43,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -33,7 +52,10 @@
 namespace bulkhead::policies {
 
 enum class Direction : std::uint8_t { kIngress, kEgress };
-enum class Action : std::uint8_t { kAllow, kDeny };
+enum class Action : std::uint8_t { kAllow, kDeny, kPass };
+
+/// In the order in which they are asked.
+enum class Tier : std::uint8_t { kPlatform, kApplication, kBaseline };
 
 /// Where a thing was written. Lines and columns count from 1; 0 means unknown.
 struct Origin {
@@ -95,7 +117,11 @@ struct LocalNode {  // `host`: the node on which the subject runs, by any of its
 struct World {  // addresses that neither an endpoint nor a node owns
   auto operator<=>(const World&) const = default;
 };
-using Peer = std::variant<Everyone, EndpointSelector, IpBlock, LocalNode, World>;
+struct NodeSelector {  // addresses of nodes, by the nodes' labels; a host-network endpoint's are its node's
+  Selector nodes;
+  auto operator<=>(const NodeSelector&) const = default;
+};
+using Peer = std::variant<Everyone, EndpointSelector, IpBlock, LocalNode, World, NodeSelector>;
 
 /// A name is resolved on the receiving endpoint, with `protocol`, in either direction; each that it has counts.
 struct PortMatch {
@@ -108,8 +134,8 @@ struct PortMatch {
 };
 
 struct Rule {
-  std::string name;  // an edge's name, or "ingress[2]" for rules that bear none
-  Action action = Action::kAllow;
+  std::string name;                // an edge's name, or "ingress[2]" for rules that bear none
+  Action action = Action::kAllow;  // kPass not in the application tier
   std::vector<Peer>
       peers;  // any may match; empty matches nobody (load/ writes Everyone where the API means all)
   bool all_ports = false;        // every protocol and port; `ports` is then empty
@@ -120,16 +146,21 @@ struct Rule {
 struct Clause {
   Direction direction = Direction::kIngress;
   EndpointSelector subject;
-  bool isolates = false;
+  bool isolates = false;  // in the application tier only
   std::vector<Rule> rules;
 };
 
+inline constexpr std::uint32_t kPriorityMax = 1000;
+
 struct Policy {
-  std::string kind;  // "NetworkPolicy", "SegmentationPolicy"
-  std::string namespace_name;
+  std::string kind;            // "NetworkPolicy", "SegmentationPolicy", ...
+  std::string namespace_name;  // empty for kinds of the whole cluster
   std::string name;
   std::vector<Clause> clauses;
   Origin origin;
+  Tier tier = Tier::kApplication;
+  std::uint32_t priority =
+      0;  // 0 to kPriorityMax, lower first; 0 in the application tier, where it is no matter
 };
 
 /// In one order on every machine: by kind, namespace, name. Two objects with one (kind, namespace, name) are
@@ -144,8 +175,12 @@ struct Posture {
   bool strict = false;  // Kubernetes endpoints follow `action` too
 };
 
-/// "NetworkPolicy shop/allow-web" — how messages, counters and explanations name a policy.
+/// "NetworkPolicy shop/allow-web", "AdminNetworkPolicy guard" — how messages, counters and explanations name a
+/// policy.
 std::string describe(const Policy& policy);
+/// "allow", "deny", "pass"; "platform", "application", "baseline".
+std::string_view name(Action action);
+std::string_view name(Tier tier);
 std::string describe(const Selector& selector);  // "app=web,tier in (a,b),!old"; "everything" when empty
 std::string describe(
     const Peer& peer);  // "pods app=web in namespace shop", "10.0.0.0/8 except 10.1.0.0/16", ...

@@ -59,43 +59,91 @@ bool Oracle::matches(const Peer& peer, const End& subject, const End& other) con
   if (const auto* block = std::get_if<IpBlock>(&peer)) return block->contains(other.address);
   if (std::holds_alternative<LocalNode>(peer))
     return other.node != nullptr && on_node(*subject.endpoint, other.address);
+  if (const auto* selector = std::get_if<NodeSelector>(&peer))
+    return other.node != nullptr && selector->nodes.matches(other.node->labels);
   return other.endpoint == nullptr && other.node == nullptr;  // World
 }
 
-bool Oracle::matches(const Rule& rule, const End& subject, const End& peer, const End& receiver,
-                     Protocol protocol, std::uint16_t port) const {
+bool Oracle::matches(const Rule& rule, const Question& question) const {
   const bool peer_matches = std::any_of(rule.peers.begin(), rule.peers.end(), [&](const Peer& candidate) {
-    return matches(candidate, subject, peer);
+    return matches(candidate, question.subject, question.peer);
   });
   const bool port_matches =
       rule.all_ports || std::any_of(rule.ports.begin(), rule.ports.end(), [&](const PortMatch& match) {
-        return policies::matches(match, receiver.endpoint, protocol, port);
+        return policies::matches(match, question.receiver.endpoint, question.protocol, question.port);
       });
   return peer_matches && port_matches;
 }
 
-Side Oracle::judge_side(Direction direction, const End& subject, const End& peer, const End& receiver,
-                        Protocol protocol, std::uint16_t port) const {
-  if (subject.endpoint == nullptr) return {true, Reason::kNoEnd};
+const Rule* Oracle::first_match(const Policy& policy, const Question& question) const {
+  for (const auto& clause : policy.clauses) {
+    if (clause.direction != question.direction || !selects(clause.subject, question.subject)) continue;
+    for (const auto& rule : clause.rules)
+      if (matches(rule, question)) return &rule;
+  }
+  return nullptr;
+}
 
+/// The platform or the baseline tier. Without an answer: Reason::kPosture, and who passed.
+Side Oracle::judge_ordered_tier(Tier tier, const Question& question) const {
+  const auto weight = [](const Rule* rule) {  // of answers of one priority: deny, pass, allow
+    return rule->action == Action::kDeny ? 2 : rule->action == Action::kPass ? 1 : 0;
+  };
+  const Policy* policy = nullptr;
+  const Rule* rule = nullptr;
+  for (const auto& candidate : policies_.policies) {
+    if (candidate.tier != tier) continue;
+    if (rule != nullptr && candidate.priority > policy->priority) continue;
+    const Rule* found = first_match(candidate, question);
+    if (found == nullptr) continue;
+    if (rule != nullptr && candidate.priority == policy->priority && weight(found) <= weight(rule)) continue;
+    policy = &candidate;
+    rule = found;
+  }
+  if (rule == nullptr) return {};
+  if (rule->action != Action::kPass) return {rule->action == Action::kAllow, Reason::kRule, policy, rule};
+  Side passed;
+  (tier == Tier::kPlatform ? passed.platform : passed.baseline) = {policy, rule};
+  return passed;
+}
+
+/// Without an answer: Reason::kPosture.
+Side Oracle::judge_application(const Question& question) const {
   Side allowed, isolated;
-  for (const auto& policy : policies_.policies)
+  for (const auto& policy : policies_.policies) {
+    if (policy.tier != Tier::kApplication) continue;
     for (const auto& clause : policy.clauses) {
-      if (clause.direction != direction || !selects(clause.subject, subject)) continue;
+      if (clause.direction != question.direction || !selects(clause.subject, question.subject)) continue;
       if (clause.isolates && isolated.policy == nullptr) isolated = {false, Reason::kIsolated, &policy};
       for (const auto& rule : clause.rules) {
-        if (!matches(rule, subject, peer, receiver, protocol, port)) continue;
+        if (!matches(rule, question)) continue;
         if (rule.action == Action::kDeny) return {false, Reason::kRule, &policy, &rule};
         if (allowed.rule == nullptr) allowed = {true, Reason::kRule, &policy, &rule};
       }
     }
+  }
+  return allowed.rule != nullptr ? allowed : isolated;
+}
 
-  const bool kubernetes = subject.endpoint->kubernetes;
-  if (allowed.rule != nullptr) return allowed;
-  if (kubernetes && peer.node != nullptr && on_node(*subject.endpoint, peer.address))
-    return {true, Reason::kOwnNode};
-  if (isolated.policy != nullptr) return isolated;
-  return {(kubernetes && !posture_.strict) || posture_.action == Action::kAllow, Reason::kPosture};
+Side Oracle::judge_side(const Question& question) const {
+  const End& subject = question.subject;
+  if (subject.endpoint == nullptr) return {true, Reason::kNoEnd};
+  const bool own_node = subject.endpoint->kubernetes && question.peer.node != nullptr &&
+                        on_node(*subject.endpoint, question.peer.address);
+
+  Side answer = judge_ordered_tier(Tier::kPlatform, question);
+  if (answer.reason == Reason::kRule) return answer;
+  const Passed platform = answer.platform;
+
+  answer = judge_application(question);
+  if (answer.reason == Reason::kPosture) answer = judge_ordered_tier(Tier::kBaseline, question);
+  answer.platform = platform;
+  if (answer.reason == Reason::kRule) return answer;
+
+  if (own_node) return {true, Reason::kOwnNode, nullptr, nullptr, answer.platform, answer.baseline};
+  if (answer.reason == Reason::kPosture)
+    answer.allow = (subject.endpoint->kubernetes && !posture_.strict) || posture_.action == Action::kAllow;
+  return answer;
 }
 
 Judgement Oracle::judge(const End& source, const End& destination, Protocol protocol,
@@ -104,8 +152,8 @@ Judgement Oracle::judge(const End& source, const End& destination, Protocol prot
     return {true,    Direction::kIngress,   Reason::kSelf,        nullptr,
             nullptr, {true, Reason::kSelf}, {true, Reason::kSelf}};
 
-  const Side egress = judge_side(Direction::kEgress, source, destination, destination, protocol, port);
-  const Side ingress = judge_side(Direction::kIngress, destination, source, destination, protocol, port);
+  const Side egress = judge_side({Direction::kEgress, source, destination, destination, protocol, port});
+  const Side ingress = judge_side({Direction::kIngress, destination, source, destination, protocol, port});
   const Direction direction = egress.allow ? Direction::kIngress : Direction::kEgress;
   const Side& deciding = egress.allow ? ingress : egress;
   return {deciding.allow, direction, deciding.reason, deciding.policy, deciding.rule, egress, ingress};

@@ -21,12 +21,19 @@ enum class Reason : std::uint8_t {
   kNoEnd,     // world and nodes have no side of their own
 };
 
+/// A pass rule that led a packet out of its tier.
+struct Passed {
+  const Policy* policy = nullptr;  // nullptr: none did
+  const Rule* rule = nullptr;
+};
+
 /// What one end says. Pointers are into the oracle's PolicySet.
 struct Side {
   bool allow = false;
   Reason reason = Reason::kPosture;
-  const Policy* policy = nullptr;  // kRule: whose rule; kIsolated: the first that isolates
-  const Rule* rule = nullptr;      // kRule only
+  const Policy* policy = nullptr;       // kRule: whose rule; kIsolated: the first that isolates
+  const Rule* rule = nullptr;           // kRule only
+  Passed platform = {}, baseline = {};  // on the way to the answer
 };
 
 struct Judgement {
@@ -66,11 +73,19 @@ class Oracle {
                   std::uint16_t port) const;
 
  private:
-  Side judge_side(Direction direction, const End& subject, const End& peer, const End& receiver,
-                  Protocol protocol, std::uint16_t port) const;
+  /// A packet as one of its ends sees it.
+  struct Question {
+    Direction direction;
+    const End &subject, &peer, &receiver;
+    Protocol protocol;
+    std::uint16_t port;
+  };
+  Side judge_side(const Question& question) const;
+  Side judge_ordered_tier(Tier tier, const Question& question) const;
+  Side judge_application(const Question& question) const;
+  const Rule* first_match(const Policy& policy, const Question& question) const;
   bool selects(const EndpointSelector& selector, const End& end) const;
-  bool matches(const Rule& rule, const End& subject, const End& peer, const End& receiver, Protocol protocol,
-               std::uint16_t port) const;
+  bool matches(const Rule& rule, const Question& question) const;
   bool matches(const Peer& peer, const End& subject, const End& other) const;
   bool on_node(const Endpoint& endpoint, const AddressBytes& address) const;
 

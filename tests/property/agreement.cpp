@@ -10,18 +10,26 @@ namespace {
 
 constexpr std::uint8_t kIana[policies::kProtocolCount] = {6, 17, 132, 1, 58, 47};
 
+image::ProtocolSlot slot_of(const Packet& packet) {
+  return image::protocol_slot(kIana[static_cast<std::size_t>(packet.protocol)]);
+}
+
 /// One answer, in words that both sides can be brought to.
 struct Answer {
   abi::Fate fate = abi::Fate::kForwarded;
   std::uint32_t direction = image::kIngress;
   std::string rule;
+  std::string passed[2];  // by image direction: the rules that passed the packet on
   bool operator==(const Answer&) const = default;
 };
 
 std::string words(const Answer& answer) {
-  return std::string(abi::name(answer.fate)) + " by " +
-         (answer.direction == image::kIngress ? "ingress" : "egress") +
-         (answer.rule.empty() ? ", no rule" : ", " + answer.rule);
+  std::string text = std::string(abi::name(answer.fate)) + " by " +
+                     (answer.direction == image::kIngress ? "ingress" : "egress") +
+                     (answer.rule.empty() ? ", no rule" : ", " + answer.rule);
+  for (const std::string& passed : answer.passed)
+    if (!passed.empty()) text += ", passed by" + passed;
+  return text;
 }
 
 class Ends {
@@ -37,22 +45,64 @@ class Ends {
     const policies::Side none{true, policies::Reason::kNoEnd};
     const policies::Side egress = judged_here(source) ? judgement.egress : none;
     const policies::Side ingress = judged_here(destination) ? judgement.ingress : none;
-    if (!egress.allow) return answer(egress, image::kEgress);
-    return answer(ingress, image::kIngress);
+    Answer result = egress.allow ? answer(ingress, image::kIngress) : answer(egress, image::kEgress);
+    result.passed[image::kEgress] = passed(egress);
+    result.passed[image::kIngress] = passed(ingress);
+    return result;
+  }
+
+  /// A conflict's packet meets the winning rule and, without the other policies of that priority, the losing.
+  std::optional<std::string> wrong_conflict(const compile::Conflict& conflict) const {
+    const policies::Policy* loser = policy_at(conflict.loser.line);
+    policies::PolicySet others;
+    for (const auto& policy : scenario_.policies.policies)
+      if (&policy == loser || policy.tier != loser->tier || policy.priority != loser->priority)
+        others.policies.push_back(policy);
+    if (!meets(scenario_.policies, conflict, conflict.winner.line))
+      return "not the winner: " + conflict.message;
+    if (!meets(others, conflict, conflict.loser.line)) return "not the loser: " + conflict.message;
+    return std::nullopt;
   }
 
  private:
+  const policies::Policy* policy_at(std::uint32_t rule_line) const {
+    for (const auto& policy : scenario_.policies.policies)
+      for (const auto& clause : policy.clauses)
+        for (const auto& rule : clause.rules)
+          if (rule.origin.line == rule_line) return &policy;
+    return nullptr;
+  }
+
+  bool meets(const policies::PolicySet& policies, const compile::Conflict& conflict,
+             std::uint32_t rule_line) const {
+    const policies::Oracle oracle(scenario_.cluster, policies, scenario_.posture, scenario_.local_node);
+    const auto judged = oracle.judge(conflict.source, conflict.destination, conflict.protocol, conflict.port);
+    const auto& side = conflict.direction == policies::Direction::kIngress ? judged.ingress : judged.egress;
+    for (const auto* rule : {side.rule, side.platform.rule, side.baseline.rule})
+      if (rule != nullptr && rule->origin.line == rule_line) return true;
+    return false;
+  }
+
   bool judged_here(const policies::End& end) const {
     if (scenario_.subjects == compile::Subjects::kEvery || end.endpoint == nullptr) return true;
     return end.endpoint->node.empty() || end.endpoint->node == scenario_.local_node;
   }
 
+  static std::string words_of(const policies::Policy& policy, const policies::Rule& rule) {
+    return policies::describe(policy) + " " + rule.name + " line " + std::to_string(rule.origin.line);
+  }
+
+  static std::string passed(const policies::Side& side) {
+    std::string text;
+    for (const policies::Passed& by : {side.platform, side.baseline})
+      if (by.rule != nullptr) text += " " + words_of(*by.policy, *by.rule);
+    return text;
+  }
+
   static Answer answer(const policies::Side& side, std::uint32_t direction) {
     Answer result;
     result.direction = direction;
-    if (side.rule != nullptr)
-      result.rule = policies::describe(*side.policy) + " " + side.rule->name + " line " +
-                    std::to_string(side.rule->origin.line);
+    if (side.rule != nullptr) result.rule = words_of(*side.policy, *side.rule);
     if (side.allow) return result;
     result.fate = side.reason == policies::Reason::kRule       ? abi::Fate::kDeniedPolicy
                   : side.reason == policies::Reason::kIsolated ? abi::Fate::kDeniedDefault
@@ -64,26 +114,43 @@ class Ends {
   policies::Oracle oracle_;
 };
 
+std::string words_of(const image::View& view, std::uint32_t index) {
+  const image::Rule& rule = view.rules[index];
+  const image::Policy& policy = view.policies[rule.policy];
+  std::ostringstream text;
+  text << view.policy_text(policy.kind) << ' ' << view.policy_text(policy.namespace_name) << '/'
+       << view.policy_text(policy.name) << ' ' << view.policy_text(rule.name) << " line " << rule.line;
+  return text.str();
+}
+
+std::string passed(const image::View& view, std::uint32_t direction, const image::Record& subject,
+                   const image::Record& peer, std::uint32_t port_class) {
+  std::string text;
+  const image::Passed by =
+      image::passed(view, direction, subject.subject[direction], peer.peer[direction], port_class);
+  for (const std::uint32_t rule : {by.platform, by.baseline})
+    if (rule != 0) text += " " + words_of(view, rule);
+  return text;
+}
+
 Answer answer_of(const image::View& view, const Packet& packet) {
   const auto judgement = enforced(view, packet);
-  Answer answer{judgement.fate, judgement.direction, {}};
-  if (judgement.rule != 0) {
-    const image::Rule& rule = view.rules[judgement.rule];
-    const image::Policy& policy = view.policies[rule.policy];
-    std::ostringstream text;
-    text << view.policy_text(policy.kind) << ' ' << view.policy_text(policy.namespace_name) << '/'
-         << view.policy_text(policy.name) << ' ' << view.policy_text(rule.name) << " line " << rule.line;
-    answer.rule = text.str();
-  }
+  Answer answer{judgement.fate, judgement.direction, {}, {}};
+  if (judgement.rule != 0) answer.rule = words_of(view, judgement.rule);
+  const auto from = image::bind(view, {packet.source}), to = image::bind(view, {packet.destination});
+  if (from.endpoint != 0 && from.endpoint == to.endpoint) return answer;
+  const auto ports = image::port_class(view, slot_of(packet), packet.port);
+  const image::Record &source = view.records[from.record], &destination = view.records[to.record];
+  answer.passed[image::kEgress] = passed(view, image::kEgress, source, destination, ports);
+  answer.passed[image::kIngress] = passed(view, image::kIngress, destination, source, ports);
   return answer;
 }
 
 }  // namespace
 
 image::Judgement enforced(const image::View& view, const Packet& packet) {
-  const auto slot = image::protocol_slot(kIana[static_cast<std::size_t>(packet.protocol)]);
-  return image::judge(view, image::bind(view, {packet.source}), image::bind(view, {packet.destination}), slot,
-                      packet.port);
+  return image::judge(view, image::bind(view, {packet.source}), image::bind(view, {packet.destination}),
+                      slot_of(packet), packet.port);
 }
 
 std::optional<std::string> find_disagreement(const Scenario& scenario, std::span<const Packet> packets) {
@@ -99,6 +166,8 @@ std::optional<std::string> find_disagreement(const Scenario& scenario, std::span
   const auto& view = std::get<image::View>(validated);
 
   const Ends ends(scenario);
+  for (const compile::Conflict& conflict : output.conflicts)
+    if (const auto wrong = ends.wrong_conflict(conflict)) return wrong;
   for (const Packet& packet : packets) {
     const Answer wanted = ends.expected(packet), got = answer_of(view, packet);
     if (wanted != got) return describe(packet) + "\n  oracle: " + words(wanted) + "\n  image:  " + words(got);

@@ -50,7 +50,7 @@ class Maker {
   Scenario run() {
     scenario_.posture = {dice_.chance(40) ? Action::kAllow : Action::kDeny, dice_.chance(30)};
     make_cluster();
-    const std::uint32_t policies = dice_.below(8);
+    const std::uint32_t policies = dice_.below(10);
     for (std::uint32_t i = 0; i < policies; ++i) scenario_.policies.policies.push_back(policy(i));
     std::sort(scenario_.policies.policies.begin(), scenario_.policies.policies.end(),
               [](const Policy& a, const Policy& b) {
@@ -73,7 +73,7 @@ class Maker {
       if (dice_.chance(80)) scenario_.cluster.namespaces.push_back({name, labels()});
     const std::uint32_t nodes = 1 + dice_.below(3);
     for (std::uint32_t i = 0; i < nodes; ++i) {
-      Node node{"node" + std::to_string(i), {}, {}};
+      Node node{"node" + std::to_string(i), labels(), {}};
       if (dice_.chance(90)) node.addresses.push_back(*parse_address("10.0.0." + std::to_string(i + 1)));
       if (dice_.chance(50)) node.addresses.push_back(*parse_address("fd00::f" + std::to_string(i)));
       scenario_.cluster.nodes.push_back(node);
@@ -157,7 +157,7 @@ class Maker {
   }
 
   Peer peer(const std::string& home) {
-    switch (dice_.below(10)) {
+    switch (dice_.below(11)) {
       case 0:
         return Everyone{};
       case 1:
@@ -165,8 +165,10 @@ class Maker {
       case 2:
         return World{};
       case 3:
+        return NodeSelector{selector()};
       case 4:
       case 5:
+      case 6:
         return block();
       default:
         return endpoint_selector(home);
@@ -187,10 +189,11 @@ class Maker {
     return match;
   }
 
-  Rule rule(const std::string& home, std::uint32_t number) {
+  Rule rule(Tier tier, const std::string& home, std::uint32_t number) {
     Rule rule;
     rule.name = "rule[" + std::to_string(number) + "]";
-    rule.action = dice_.chance(20) ? Action::kDeny : Action::kAllow;
+    rule.action = dice_.chance(tier == Tier::kApplication ? 20 : 35) ? Action::kDeny : Action::kAllow;
+    if (tier != Tier::kApplication && dice_.chance(25)) rule.action = Action::kPass;
     for (std::uint32_t i = dice_.below(4); i > 0; --i) rule.peers.push_back(peer(home));
     rule.all_ports = dice_.chance(30);
     if (!rule.all_ports)
@@ -201,7 +204,14 @@ class Maker {
 
   Policy policy(std::uint32_t number) {
     Policy policy;
-    policy.kind = dice_.chance(70) ? "NetworkPolicy" : "SegmentationPolicy";
+    policy.tier = dice_.chance(50)   ? Tier::kApplication
+                  : dice_.chance(65) ? Tier::kPlatform
+                                     : Tier::kBaseline;
+    policy.kind = policy.tier != Tier::kApplication && dice_.chance(70) ? "ClusterNetworkPolicy"
+                  : dice_.chance(70)                                    ? "NetworkPolicy"
+                                                                        : "SegmentationPolicy";
+    // Few numbers, so that policies meet at one.
+    if (policy.tier != Tier::kApplication) policy.priority = dice_.below(3);
     policy.namespace_name = dice_.pick(kNamespaces);
     policy.name = "policy" + std::to_string(number);
     policy.origin = {"policies.yaml", ++line_, 1};
@@ -211,7 +221,8 @@ class Maker {
       clause.subject = endpoint_selector(policy.namespace_name);
       clause.isolates = dice_.chance(60);
       const std::uint32_t rules = dice_.below(4);
-      for (std::uint32_t r = 0; r < rules; ++r) clause.rules.push_back(rule(policy.namespace_name, r));
+      for (std::uint32_t r = 0; r < rules; ++r)
+        clause.rules.push_back(rule(policy.tier, policy.namespace_name, r));
       policy.clauses.push_back(clause);
     }
     return policy;
@@ -274,7 +285,7 @@ std::string describe(const Scenario& scenario) {
   for (const auto& entry : scenario.cluster.namespaces)
     out << "namespace " << entry.name << text(entry.labels) << '\n';
   for (const auto& node : scenario.cluster.nodes) {
-    out << "node " << node.name;
+    out << "node " << node.name << text(node.labels);
     for (const auto& address : node.addresses) out << ' ' << format(address);
     out << '\n';
   }
@@ -288,13 +299,13 @@ std::string describe(const Scenario& scenario) {
     out << '\n';
   }
   for (const auto& policy : scenario.policies.policies) {
-    out << policies::describe(policy) << '\n';
+    out << policies::describe(policy) << ", " << name(policy.tier) << ' ' << policy.priority << '\n';
     for (const auto& clause : policy.clauses) {
       out << "  " << (clause.direction == Direction::kIngress ? "ingress" : "egress") << " of "
           << policies::describe(Peer{clause.subject}) << (clause.isolates ? ", isolates" : "") << '\n';
       for (const auto& rule : clause.rules)
-        out << "    line " << rule.origin.line << ' ' << (rule.action == Action::kAllow ? "allow " : "deny ")
-            << describe_peers(rule) << " on " << describe_ports(rule) << '\n';
+        out << "    line " << rule.origin.line << ' ' << name(rule.action) << ' ' << describe_peers(rule)
+            << " on " << describe_ports(rule) << '\n';
     }
   }
   return out.str();

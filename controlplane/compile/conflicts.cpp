@@ -1,0 +1,148 @@
+#include "controlplane/compile/conflicts.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+
+#include "policies/model/address.h"
+
+namespace bulkhead::compile {
+namespace {
+
+using policies::AddressBytes;
+
+/// The address behind the block, wrapping to zero at the end.
+AddressBytes after(const policies::AddressBlock& block) {
+  AddressBytes address = block.base;
+  int carry = 1;
+  for (int byte = 15; byte >= 0 && carry != 0; --byte) {
+    const int first_bit = byte * 8;
+    if (first_bit >= block.prefix_bits) continue;  // host bits only: zero, as in the base
+    const int unit = block.prefix_bits - first_bit >= 8 ? 1 : 1 << (8 - (block.prefix_bits - first_bit));
+    const int sum = address[static_cast<std::size_t>(byte)] + carry * unit;
+    address[static_cast<std::size_t>(byte)] = static_cast<std::uint8_t>(sum);
+    carry = sum >> 8;
+  }
+  return address;
+}
+
+struct Witness {
+  AddressBytes subject, peer;
+  std::string subject_name, peer_name;
+};
+
+class Finder {
+ public:
+  Finder(const Census& census, const Rules& rules, const Blocks& blocks, const Ports& ports,
+         const Classes& classes)
+      : census_(census), rules_(rules), blocks_(blocks), ports_(ports), classes_(classes) {}
+
+  std::optional<Conflict> conflict(std::uint32_t direction, const MetDispute& met) const {
+    const auto port = ports_.example(met.dispute.port_class);
+    const auto witness = find_witness(direction, met);
+    if (!port || !witness) return std::nullopt;
+    const GoverningRule& winner = rules_.rules[met.dispute.winner];
+    const GoverningRule& loser = rules_.rules[met.dispute.loser];
+    const bool ingress = direction == 0;
+    Conflict conflict;
+    conflict.direction = static_cast<policies::Direction>(direction);
+    conflict.winner = winner.rule->origin;
+    conflict.loser = loser.rule->origin;
+    conflict.source = ingress ? witness->peer : witness->subject;
+    conflict.destination = ingress ? witness->subject : witness->peer;
+    conflict.protocol = port->first;
+    conflict.port = port->second;
+    conflict.message = words(winner) + " and " + words(loser) + " disagree at the same priority, " +
+                       policies::name(winner.tier).data() + " " + std::to_string(winner.priority) +
+                       ", about the " + (ingress ? "ingress" : "egress") + " of " +
+                       (ingress ? witness->peer_name + " -> " + witness->subject_name
+                                : witness->subject_name + " -> " + witness->peer_name) +
+                       " on " + policies::describe({port->first, port->second, port->second, {}}) + ": " +
+                       policies::name(winner.rule->action).data() + " counts; give them different priorities";
+    return conflict;
+  }
+
+ private:
+  /// An ingress subject has no say about itself, so its own addresses are no witness.
+  std::optional<Witness> find_witness(std::uint32_t direction, const MetDispute& met) const {
+    const auto& subject_of = classes_.subject_of[direction];
+    for (std::uint32_t member = 0; member < subject_of.size(); ++member) {
+      if (subject_of[member] != met.subject) continue;
+      for (const std::uint32_t peer : met.peers)
+        for (const Bound& bound : classes_.bound)
+          if (bound.peer[direction] == peer && bound.member != member)
+            if (auto witness = between(member, bound.address, name_of(bound))) return witness;
+      for (std::uint32_t region = 0; region < blocks_.regions().size(); ++region) {
+        const std::uint32_t peer = classes_.world_peer_of[direction][region];
+        if (std::find(met.peers.begin(), met.peers.end(), peer) == met.peers.end()) continue;
+        if (const auto address = unowned(region))
+          if (auto witness = between(member, *address, policies::format(*address))) return witness;
+      }
+    }
+    return std::nullopt;
+  }
+
+  /// Of one family, where the member has an address of the peer's.
+  std::optional<Witness> between(std::uint32_t member, const AddressBytes& peer,
+                                 std::string peer_name) const {
+    const policies::Endpoint& endpoint = *census_.members[member].endpoint;
+    for (const AddressBytes& address : endpoint.addresses)
+      if (policies::is_v4(address) == policies::is_v4(peer))
+        return Witness{address, peer, endpoint.namespace_name + "/" + endpoint.name, std::move(peer_name)};
+    return std::nullopt;
+  }
+
+  std::string name_of(const Bound& bound) const {
+    if (bound.member == kNone) return "node " + std::string(census_.nodes[bound.node].name);
+    const policies::Endpoint& endpoint = *census_.members[bound.member].endpoint;
+    return endpoint.namespace_name + "/" + endpoint.name;
+  }
+
+  /// An address of the region that nobody owns: the base, or behind what lies inside the region.
+  std::optional<AddressBytes> unowned(std::uint32_t region) const {
+    const policies::AddressBlock& prefix = blocks_.regions()[region].prefix;
+    AddressBytes address = prefix.base;
+    for (std::size_t step = 0; step < kStepsMax; ++step) {
+      const std::uint32_t at = blocks_.region_of(address);
+      const bool owned = std::any_of(classes_.bound.begin(), classes_.bound.end(),
+                                     [&](const Bound& bound) { return bound.address == address; });
+      if (at == region && !owned) return address;
+      const AddressBytes next =
+          after(at == region ? policies::block_of(address) : blocks_.regions()[at].prefix);
+      if (next <= address || !prefix.contains(next)) return std::nullopt;
+      address = next;
+    }
+    return std::nullopt;
+  }
+
+  std::string words(const GoverningRule& governing) const {
+    const policies::Rule& rule = *governing.rule;
+    std::string at;
+    if (!rule.origin.file.empty())
+      at = " (" + rule.origin.file + ":" + std::to_string(rule.origin.line) + ")";
+    return policies::describe(*rules_.policies[governing.policy]) + ", rule '" + rule.name + "'" + at + ", " +
+           policies::name(rule.action).data();
+  }
+
+  static constexpr std::size_t kStepsMax = 1000;
+
+  const Census& census_;
+  const Rules& rules_;
+  const Blocks& blocks_;
+  const Ports& ports_;
+  const Classes& classes_;
+};
+
+}  // namespace
+
+std::vector<Conflict> find_conflicts(const Census& census, const Rules& rules, const Blocks& blocks,
+                                     const Ports& ports, const Classes& classes, const RuleSets& rule_sets) {
+  const Finder finder(census, rules, blocks, ports, classes);
+  std::vector<Conflict> conflicts;
+  for (std::uint32_t direction = 0; direction < 2; ++direction)
+    for (const MetDispute& met : rule_sets.disputes[direction])
+      if (auto conflict = finder.conflict(direction, met)) conflicts.push_back(std::move(*conflict));
+  return conflicts;
+}
+
+}  // namespace bulkhead::compile

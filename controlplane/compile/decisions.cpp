@@ -1,0 +1,143 @@
+#include "controlplane/compile/decisions.h"
+
+#include <algorithm>
+#include <string>
+
+namespace bulkhead::compile {
+namespace {
+
+/// Of the answers of one priority, the strongest counts.
+int weight(policies::Action action) {
+  switch (action) {
+    case policies::Action::kDeny:
+      return 2;
+    case policies::Action::kPass:
+      return 1;
+    case policies::Action::kAllow:
+      return 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::uint32_t Decisions::decide(RuleList matching, image::Decision otherwise, std::uint32_t resolved) {
+  resolved_ = resolved;
+  disputes_.clear();
+  answer_.assign(ports_.class_count(), otherwise);
+  passed_.assign(rules_.passes ? ports_.class_count() : 0, image::Passed{});
+  const auto end_of = [&](policies::Tier tier) {
+    return static_cast<std::size_t>(std::upper_bound(matching.begin(), matching.end(), tier,
+                                                     [&](policies::Tier wanted, std::uint32_t rule) {
+                                                       return wanted < rules_.rules[rule].tier;
+                                                     }) -
+                                    matching.begin());
+  };
+  const std::size_t platform_end = end_of(policies::Tier::kPlatform);
+  const std::size_t application_end = end_of(policies::Tier::kApplication);
+  ask_ordered_tier(matching.subspan(application_end), &image::Passed::baseline);
+  ask_application_tier(matching.subspan(platform_end, application_end - platform_end));
+  ask_ordered_tier(matching.first(platform_end), &image::Passed::platform);
+
+  // What a tier above answers is nobody's dispute.
+  std::erase_if(disputes_, [&](const Dispute& dispute) {
+    const std::uint32_t i = dispute.port_class, wanted = dispute.winner + 1;
+    return (answer_[i] & ~image::kAllowBit) != wanted &&
+           (passed_.empty() || (passed_[i].platform != wanted && passed_[i].baseline != wanted));
+  });
+  if (rules_.passes) {
+    std::vector<std::uint32_t> answers;
+    for (std::size_t i = 0; i < answer_.size(); ++i)
+      answers.insert(answers.end(), {answer_[i], passed_[i].platform, passed_[i].baseline});
+    answer_ = std::move(answers);
+  }
+  const std::uint32_t number = answers_.intern(answer_);
+  if (answers_.items().size() * sizeof(std::uint32_t) > limits_.section_bytes_max)
+    throw Refused{"the answers of " + std::to_string(answers_.size()) + " rule sets over " +
+                  std::to_string(ports_.class_count()) + " port classes need more than the " +
+                  std::to_string(limits_.section_bytes_max) + " bytes a section may have"};
+  return number;
+}
+
+void Decisions::ask_ordered_tier(RuleList rules, Place place) {
+  if (rules.empty()) return;
+  tier_.assign(ports_.class_count(), kNone);
+  for (std::size_t first = 0, end; first < rules.size(); first = end) {
+    const GoverningRule& one = rules_.rules[rules[first]];
+    bool alone = true;
+    for (end = first; end < rules.size() && rules_.rules[rules[end]].priority == one.priority; ++end)
+      alone = alone && rules_.rules[rules[end]].policy == one.policy;
+    if (alone)
+      ask_policy(rules.subspan(first, end - first), tier_);
+    else
+      ask_equals(rules.subspan(first, end - first));
+  }
+  for (std::uint32_t i = 0; i < tier_.size(); ++i) {
+    if (tier_[i] == kNone) continue;
+    if (rules_.rules[tier_[i]].rule->action == policies::Action::kPass)
+      passed_[i].*place = tier_[i] + 1;
+    else
+      answer(i, tier_[i]);
+  }
+}
+
+void Decisions::ask_equals(RuleList rules) {
+  group_.assign(tier_.size(), kNone);
+  for (std::size_t first = 0, end; first < rules.size(); first = end) {
+    const std::uint32_t policy = rules_.rules[rules[first]].policy;
+    for (end = first; end < rules.size() && rules_.rules[rules[end]].policy == policy;) ++end;
+    mine_ = tier_;
+    ask_policy(rules.subspan(first, end - first), mine_);
+    for (std::uint32_t i = 0; i < mine_.size(); ++i) {
+      if (tier_[i] != kNone || mine_[i] == kNone) continue;
+      if (group_[i] == kNone) {
+        group_[i] = mine_[i];
+        continue;
+      }
+      const int held = weight(rules_.rules[group_[i]].rule->action);
+      const int brought = weight(rules_.rules[mine_[i]].rule->action);
+      if (held == brought) continue;
+      const std::uint32_t loser = held < brought ? group_[i] : mine_[i];
+      if (held < brought) group_[i] = mine_[i];
+      disputes_.push_back({group_[i], loser, i});
+    }
+  }
+  for (std::uint32_t i = 0; i < tier_.size(); ++i)
+    if (tier_[i] == kNone) tier_[i] = group_[i];
+}
+
+void Decisions::ask_policy(RuleList rules, std::vector<std::uint32_t>& into) {
+  for (const std::uint32_t rule : rules)
+    for (const std::uint32_t port_class : covered(rule))
+      if (into[port_class] == kNone) into[port_class] = rule;
+}
+
+/// Backwards, so that the first among equals stays.
+void Decisions::ask_application_tier(RuleList rules) {
+  for (const auto action : {policies::Action::kAllow, policies::Action::kDeny})
+    for (auto rule = rules.rbegin(); rule != rules.rend(); ++rule) {
+      if (rules_.rules[*rule].rule->action != action) continue;
+      for (const std::uint32_t port_class : covered(*rule)) answer(port_class, *rule);
+    }
+}
+
+/// Whoever passed below was not asked then.
+void Decisions::answer(std::uint32_t port_class, std::uint32_t rule) {
+  const bool allow = rules_.rules[rule].rule->action == policies::Action::kAllow;
+  answer_[port_class] = (rule + 1) | (allow ? image::kAllowBit : 0);
+  if (!passed_.empty()) passed_[port_class] = {};
+}
+
+std::span<const std::uint32_t> Decisions::covered(std::uint32_t rule) {
+  const std::uint32_t ports = rules_.rules[rule].ports;
+  if (ports_.everything(ports)) {
+    for (auto next = static_cast<std::uint32_t>(every_class_.size()); next < ports_.class_count(); ++next)
+      every_class_.push_back(next);
+    return every_class_;
+  }
+  covered_.clear();
+  ports_.classes(ports, resolved_, covered_);
+  return covered_;
+}
+
+}  // namespace bulkhead::compile

@@ -1,0 +1,65 @@
+// What a set of matching rules answers, port class by port class: the tiers of policies/model/policy.h.
+//
+// Written from the weakest to the strongest over one array of answers: what answers without any rule; the
+// baseline tier; the application tier, its allow rules before its deny rules; the platform tier. A tier in
+// which order counts is first settled for itself; where it passes, the answer below it stays and the rule that
+// passed is noted beside it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "controlplane/compile/intern.h"
+#include "controlplane/compile/ports.h"
+#include "controlplane/compile/rules.h"
+#include "dataplane/image/format.h"
+
+namespace bulkhead::compile {
+
+/// Two rules, of different policies of one tier and priority, that answer a port class differently. Numbers
+/// into Rules::rules.
+struct Dispute {
+  std::uint32_t winner = 0, loser = 0;
+  std::uint32_t port_class = 0;
+};
+
+class Decisions {
+ public:
+  Decisions(const Rules& rules, const Ports& ports, ListTable& answers, const Limits& limits)
+      : rules_(rules), ports_(ports), answers_(answers), limits_(limits) {}
+
+  /// The number, in `answers`, of what `matching` (ascending) decides. Without baseline rules where the subject
+  /// is isolated. Throws Refused where the answers outgrow a section.
+  std::uint32_t decide(std::span<const std::uint32_t> matching, image::Decision otherwise,
+                       std::uint32_t resolved);
+
+  /// What the latest decide() met, in order.
+  std::span<const Dispute> disputes() const { return disputes_; }
+
+ private:
+  using RuleList = std::span<const std::uint32_t>;
+  using Place = std::uint32_t image::Passed::*;
+
+  void ask_ordered_tier(RuleList rules, Place place);
+  void ask_application_tier(RuleList rules);
+  /// The policies of one priority; settles what `tier_` leaves open.
+  void ask_equals(RuleList rules);
+  /// The first rule that covers each class that `into` leaves open.
+  void ask_policy(RuleList rules, std::vector<std::uint32_t>& into);
+  void answer(std::uint32_t port_class, std::uint32_t rule);
+  std::span<const std::uint32_t> covered(std::uint32_t rule);
+
+  const Rules& rules_;
+  const Ports& ports_;
+  ListTable& answers_;
+  const Limits& limits_;
+  std::uint32_t resolved_ = 0;
+  std::vector<std::uint32_t> answer_, covered_;
+  std::vector<image::Passed> passed_;               // empty where no rule passes
+  std::vector<std::uint32_t> tier_, group_, mine_;  // by port class: a rule, or kNone
+  std::vector<std::uint32_t> every_class_;
+  std::vector<Dispute> disputes_;
+};
+
+}  // namespace bulkhead::compile
