@@ -8,6 +8,8 @@
 //   space.h     the partition of addresses and ports that two images make together
 //   verdicts.h  what each image allows between two address classes, as a set of port classes
 //   compare.h   all packets that two images judge differently
+//   prove.h     whether a claim holds for every packet, or one that refutes it
+//   matrix.h    who may talk to whom
 //   party.h     address classes in words: who they are
 //
 // A packet goes between addresses of one family. An endpoint always reaches itself, whatever the tables say: which

@@ -88,6 +88,8 @@ Command counters_command();
 
 std::vector<Command> policy_commands();
 Command policy_diff_command();
+Command policy_prove_command();
+Command policy_matrix_command();
 Command verdict_command();
 std::vector<Command> image_commands();
 Command completion_command();

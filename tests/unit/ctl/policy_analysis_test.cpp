@@ -4,11 +4,13 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "tests/unit/ctl/shop.h"
 #include "tools/ctl/cli.h"
 #include "tools/ctl/command.h"
+#include "tools/ctl/drawing.h"
 
 namespace bulkhead::ctl {
 namespace {
@@ -151,6 +153,96 @@ TEST_F(PolicyAnalysis, diff_of_files_needs_a_cluster_and_two_sides) {
   EXPECT_EQ(bare.exit, kExitUsage);
   EXPECT_NE(bare.error.find("--cluster"), std::string::npos) << bare.error;
   EXPECT_EQ(run({"policy", "diff", db, "--cluster", cluster_}).exit, kExitUsage);
+}
+
+TEST_F(PolicyAnalysis, prove_says_yes_or_no_with_a_packet_and_its_rule) {
+  const std::string db = file("db.yaml", kDb);
+  const auto prove = [&](const std::string& claim) {
+    return run({"policy", "prove", claim, "--policies", db, "--cluster", cluster_, "-o", "json"});
+  };
+  for (const char* yes :
+       {"from world to shop/db: deny", "from lab/* to app=db ports any: deny",
+        "from app=web to shop/app=db ports tcp/5432: allow", "from any to lab/job: allow",
+        "from 10.0.1.0/24 to 10.0.0.2: deny", "from app!=web to db ports tcp/5000-6000: deny",
+        "from app=web to db ports tcp/1-5431, tcp/5433-65535, udp, icmp: deny"})
+    EXPECT_EQ(prove(yes).exit, kExitGood) << yes << "\n" << prove(yes).out << prove(yes).error;
+
+  const Ran no = prove("from any to app=db ports tcp: deny");
+  EXPECT_EQ(no.exit, kExitRefused);
+  const Value witness = no.value()["claims"][0]["witness"];
+  EXPECT_EQ(witness["source_name"], "shop/web");
+  EXPECT_EQ(witness["port"], 5432);
+  EXPECT_EQ(witness["answer"]["rule"]["file"], db);
+  EXPECT_EQ(prove("from world to shop/db ports tcp/5432: allow").exit, kExitRefused);
+}
+
+TEST_F(PolicyAnalysis, prove_takes_several_claims_and_claims_in_words) {
+  const std::string db = file("db.yaml", kDb);
+  const Ran ran = run({"policy", "prove", "from world to shop/db: deny", "from", "lab/job", "to",
+                       "world:", "allow", "--policies", db, "--cluster", cluster_});
+  EXPECT_EQ(ran.exit, kExitGood) << ran.error;
+  EXPECT_EQ(ran.out, "yes  from world to shop/db: deny\nyes  from lab/job to world: allow\n");
+}
+
+TEST_F(PolicyAnalysis, prove_refuses_claims_about_nobody_and_claims_that_are_none) {
+  const std::string db = file("db.yaml", kDb);
+  const auto error = [&](const std::string& claim) {
+    const Ran ran = run({"policy", "prove", claim, "--policies", db, "--cluster", cluster_});
+    EXPECT_NE(ran.exit, kExitGood) << claim;
+    return ran.error;
+  };
+  EXPECT_NE(error("from app=wbe to any: deny").find("did you mean 'app=web'"), std::string::npos);
+  EXPECT_NE(error("from shop/wbe to any: deny").find("did you mean 'shop/web'"), std::string::npos);
+  EXPECT_NE(error("from any to any: dney").find("did you mean 'deny'"), std::string::npos);
+  EXPECT_NE(error("from any to any ports tpc/80: deny").find("did you mean 'tcp'"), std::string::npos);
+  EXPECT_NE(error("from any to any ports tcp/80-70: deny").find("no valid number"), std::string::npos);
+  EXPECT_NE(error("from any: deny").find("no 'to END'"), std::string::npos);
+  EXPECT_NE(error("from 10.0.0.1/8 to any: deny").find("did you mean '10.0.0.0/8'"), std::string::npos);
+}
+
+TEST_F(PolicyAnalysis, matrix_draws_a_letter_for_the_ports_of_a_cell) {
+  const std::string db = file("db.yaml", kDb);
+  const Ran ran = run({"policy", "matrix", "--policies", db, "--cluster", cluster_});
+  EXPECT_EQ(ran.exit, kExitGood) << ran.error;
+  EXPECT_NE(ran.out.find("a  tcp/5432\n"), std::string::npos) << ran.out;
+  const Ran json = run({"policy", "matrix", "--policies", db, "--cluster", cluster_, "-o", "json"});
+  const Value value = json.value();
+  std::map<std::string, std::size_t> number;
+  for (const Value& actor : value["actors"]) number[actor["text"]] = actor["number"];
+  ASSERT_TRUE(number.contains("app=db in namespace shop")) << json.out;
+  std::size_t to_db = 0;
+  for (const Value& cell : value["cells"])
+    if (cell["to"] == number["app=db in namespace shop"]) {
+      ++to_db;
+      EXPECT_EQ(cell["from"], number["app=web in namespace shop"]);
+      EXPECT_EQ(cell["ports_text"], "tcp/5432");
+    }
+  EXPECT_EQ(to_db, 1u);
+}
+
+TEST_F(PolicyAnalysis, matrix_of_a_namespace_leaves_the_others_out) {
+  const std::string db = file("db.yaml", kDb);
+  const Ran ran = run({"policy", "matrix", "-n", "shop", "--policies", db, "--cluster", cluster_});
+  EXPECT_EQ(ran.out.find("app=job"), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("app=web"), std::string::npos) << ran.out;
+}
+
+TEST_F(PolicyAnalysis, matrix_is_drawn_as_svg_and_dot) {
+  const std::string db = file("db.yaml", kDb);
+  const Ran svg = run({"policy", "matrix", "--svg", "--policies", db, "--cluster", cluster_});
+  EXPECT_TRUE(svg.out.starts_with("<svg ") && svg.out.ends_with("</svg>\n")) << svg.error;
+  EXPECT_NE(svg.out.find(" -&gt; app=db in namespace shop: tcp/5432</title>"), std::string::npos) << svg.out;
+  const Ran dot = run({"policy", "matrix", "--dot", "--policies", db, "--cluster", cluster_});
+  EXPECT_NE(dot.out.find("[label=\"tcp/5432\"]"), std::string::npos) << dot.out;
+  EXPECT_EQ(run({"policy", "matrix", "--dot", "--svg"}).exit, kExitUsage);
+}
+
+TEST(Drawing, escapes_what_labels_hold) {
+  const Value value = {{"actors", {{{"number", 1}, {"text", "app=<&\"\\\n"}, {"self_only", false}}}},
+                       {"cells", {{{"from", 1}, {"to", 1}, {"ports_text", "tcp"}, {"some_text", ""}}}}};
+  EXPECT_NE(svg_of(value).find("app=&lt;&amp;&quot;"), std::string::npos) << svg_of(value);
+  EXPECT_EQ(svg_of(value).find("app=<"), std::string::npos);
+  EXPECT_NE(dot_of(value).find("\"app=<&\\\"\\\\"), std::string::npos) << dot_of(value);
 }
 
 }  // namespace
