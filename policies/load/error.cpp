@@ -20,4 +20,9 @@ void Report::add(std::uint32_t line, std::uint32_t column, std::string path, std
     errors_.push_back({{file_, line, column}, "", "more errors follow and are not listed"});
 }
 
+void Report::warn(std::uint32_t line, std::uint32_t column, std::string path, std::string message) {
+  if (warnings_.size() < kErrorsMax)
+    warnings_.push_back({{file_, line, column}, std::move(path), std::move(message)});
+}
+
 }  // namespace bulkhead::policies

@@ -20,7 +20,8 @@ struct Error {
 /// Line, column and path are left out where they are unknown.
 std::string format(const Error& error);
 
-/// Collects the errors of one file. Bounded: past kErrorsMax only the fact that there are more is kept.
+/// Collects the errors of one file, and what is no error but should be known. Bounded: past kErrorsMax only the
+/// fact that there are more is kept.
 class Report {
  public:
   static constexpr std::size_t kErrorsMax = 200;
@@ -32,9 +33,12 @@ class Report {
   bool empty() const { return errors_.empty(); }
   void add(std::uint32_t line, std::uint32_t column, std::string path, std::string message);
 
+  const std::vector<Error>& warnings() const { return warnings_; }
+  void warn(std::uint32_t line, std::uint32_t column, std::string path, std::string message);
+
  private:
   std::string file_;
-  std::vector<Error> errors_;
+  std::vector<Error> errors_, warnings_;
 };
 
 }  // namespace bulkhead::policies

@@ -96,6 +96,7 @@ class Value {
   bool is_mapping() const { return node_ != nullptr && node_->kind == NodeKind::kMapping; }
 
   void fail(std::string message) const;                 // at this value's place
+  void warn(std::string message) const;                 // likewise, but what was read may be used
   void fail_expected(std::string_view expected) const;  // "found X, expected Y"
   void fail_spelling(std::string_view word, std::span<const std::string_view> words) const;
 

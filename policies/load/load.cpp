@@ -15,8 +15,36 @@
 namespace bulkhead::policies {
 namespace {
 
-constexpr std::array<std::string_view, 2> kPolicyKinds = {"NetworkPolicy", "SegmentationPolicy"};
-constexpr std::array<std::string_view, 3> kKinds = {"List", "NetworkPolicy", "SegmentationPolicy"};
+constexpr std::string_view kPolicyApiV1Alpha1 = "policy.networking.k8s.io/v1alpha1";
+constexpr std::string_view kPolicyApiV1Alpha2 = "policy.networking.k8s.io/v1alpha2";
+constexpr std::string_view kPolicyApiV1Beta1 = "policy.networking.k8s.io/v1beta1";
+constexpr std::array<std::string_view, 1> kNetworkPolicyApis = {"networking.k8s.io/v1"};
+constexpr std::array<std::string_view, 1> kAdminNetworkPolicyApis = {kPolicyApiV1Alpha1};
+constexpr std::array<std::string_view, 2> kClusterNetworkPolicyApis = {kPolicyApiV1Alpha2, kPolicyApiV1Beta1};
+constexpr std::array<std::string_view, 1> kSegmentationPolicyApis = {"bulkhead.io/v1alpha1"};
+
+struct Kind {
+  std::string_view name;
+  std::span<const std::string_view> apis;
+  Scope scope;
+  std::string_view only_name = {};  // the name of the only object there may be
+};
+constexpr Kind kPolicyKinds[] = {
+    {"AdminNetworkPolicy", kAdminNetworkPolicyApis, Scope::kCluster},
+    {"BaselineAdminNetworkPolicy", kAdminNetworkPolicyApis, Scope::kCluster, "default"},
+    {"ClusterNetworkPolicy", kClusterNetworkPolicyApis, Scope::kCluster},
+    {"NetworkPolicy", kNetworkPolicyApis, Scope::kNamespace},
+    {"SegmentationPolicy", kSegmentationPolicyApis, Scope::kNamespace},
+};
+constexpr std::array<std::string_view, 6> kKinds = {
+    "List",          "AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy",
+    "NetworkPolicy", "SegmentationPolicy"};
+
+const Kind* find_kind(std::string_view name) {
+  const auto found = std::find_if(std::begin(kPolicyKinds), std::end(kPolicyKinds),
+                                  [&](const Kind& kind) { return kind.name == name; });
+  return found != std::end(kPolicyKinds) ? found : nullptr;
+}
 
 void collect_objects(const Value& value, std::vector<Object>& objects) {
   if (!value) return;
@@ -40,10 +68,6 @@ void collect_objects(const Value& value, std::vector<Object>& objects) {
   for (const auto& item : list.optional("items").list()) collect_objects(item, objects);
 }
 
-std::string_view api_of(std::string_view kind) {
-  return kind == "NetworkPolicy" ? kNetworkPolicyApi : kSegmentationPolicyApi;
-}
-
 void load_file(const File& file, const LoadOptions& options, std::vector<Policy>& policies, Report& report) {
   for (const auto& document : parse_documents(file.text, report, options.limits))
     for (const auto& object : objects_of(document, report)) {
@@ -55,25 +79,27 @@ void load_file(const File& file, const LoadOptions& options, std::vector<Policy>
     }
 }
 
-void take_errors(const Report& report, std::vector<Error>& errors) {
-  const auto first = static_cast<std::ptrdiff_t>(errors.size());
-  errors.insert(errors.end(), report.errors().begin(), report.errors().end());
-  std::stable_sort(errors.begin() + first, errors.end(), [](const Error& a, const Error& b) {
+void append_by_line(const std::vector<Error>& from, std::vector<Error>& to) {
+  const auto first = static_cast<std::ptrdiff_t>(to.size());
+  to.insert(to.end(), from.begin(), from.end());
+  std::stable_sort(to.begin() + first, to.end(), [](const Error& a, const Error& b) {
     return std::tie(a.origin.line, a.origin.column) < std::tie(b.origin.line, b.origin.column);
   });
 }
 
-Loaded finish(std::vector<Policy> policies, std::vector<Error> errors) {
-  Loaded loaded;
-  PolicySet set = make_set(std::move(policies), errors);
-  loaded.errors = std::move(errors);
+void take(const Report& report, Loaded& loaded) {
+  append_by_line(report.errors(), loaded.errors);
+  append_by_line(report.warnings(), loaded.warnings);
+}
+
+void finish(std::vector<Policy> policies, Loaded& loaded) {
+  PolicySet set = make_set(std::move(policies), loaded.errors);
   if (loaded.ok()) loaded.policies = std::move(set);
-  return loaded;
 }
 
 }  // namespace
 
-Metadata read_metadata(Fields& object) {
+Metadata read_metadata(Fields& object, Scope scope, std::string_view only_name) {
   Fields fields(object.required("metadata"));
   fields.accept({"annotations", "labels", "creationTimestamp", "uid", "resourceVersion", "generation",
                  "managedFields", "selfLink", "ownerReferences", "finalizers", "generateName",
@@ -82,9 +108,17 @@ Metadata read_metadata(Fields& object) {
   const Value name = fields.required("name");
   if (const auto text = name.text()) {
     metadata.name = *text;
-    if (const auto wrong = wrong_dns_subdomain(*text)) name.fail_expected(*wrong);
+    if (const auto wrong = wrong_dns_subdomain(*text))
+      name.fail_expected(*wrong);
+    else if (!only_name.empty() && *text != only_name)
+      name.fail_expected(quoted(only_name) + ": there is one of this kind");
   }
   const Value namespace_name = fields.optional("namespace");
+  if (scope == Scope::kCluster) {
+    if (namespace_name)
+      namespace_name.fail("found a namespace, expected none: this kind is of the whole cluster");
+    return metadata;
+  }
   metadata.namespace_name = kDefaultNamespace;
   if (const auto text = namespace_name.text()) {
     metadata.namespace_name = *text;
@@ -100,22 +134,21 @@ std::vector<Object> objects_of(const YamlNode& document, Report& report) {
 }
 
 bool is_policy(const Object& object) {
-  return (object.kind == "NetworkPolicy" && object.api_version == kNetworkPolicyApi) ||
-         (object.kind == "SegmentationPolicy" && object.api_version == kSegmentationPolicyApi);
+  const Kind* kind = find_kind(object.kind);
+  return kind != nullptr &&
+         std::find(kind->apis.begin(), kind->apis.end(), object.api_version) != kind->apis.end();
 }
 
 bool refuse_other(const Object& object, bool skip_other_kinds) {
-  const bool known = std::find(kPolicyKinds.begin(), kPolicyKinds.end(), object.kind) != kPolicyKinds.end();
   Fields fields(object.value);
   fields.accept_all();
-  if (known) {
-    const std::array<std::string_view, 1> expected = {api_of(object.kind)};
+  if (const Kind* kind = find_kind(object.kind)) {
     fields.optional("apiVersion")
         .fail("found " + quoted(object.api_version) + " for " + object.kind + ", expected " +
-              std::string(expected[0]) + did_you_mean(object.api_version, expected));
+              one_of(kind->apis) + did_you_mean(object.api_version, kind->apis));
     return true;
   }
-  // CiliumNetworkPolicy, AdminNetworkPolicy, ...: near in name, but not what was meant.
+  // CiliumNetworkPolicy, GlobalNetworkPolicy, ...: near in name, but not what was meant.
   const bool foreign = object.kind.find("NetworkPolicy") != std::string::npos;
   const std::string hint =
       foreign ? "; what it says about traffic would be lost" : did_you_mean(object.kind, kKinds);
@@ -126,19 +159,27 @@ bool refuse_other(const Object& object, bool skip_other_kinds) {
 }
 
 std::optional<Policy> read_policy(const Object& object) {
+  const Kind& kind = *find_kind(object.kind);
   const std::size_t errors = object.value.errors_so_far();
   Fields fields(object.value);
   fields.accept({"apiVersion", "kind", "status"});
-  const Metadata metadata = read_metadata(fields);
+  const Metadata metadata = read_metadata(fields, kind.scope, kind.only_name);
   Policy policy;
   policy.kind = object.kind;
   policy.namespace_name = metadata.namespace_name;
   policy.name = metadata.name;
   policy.origin = object.value.origin();
-  if (object.kind == "NetworkPolicy")
+  if (object.kind == "NetworkPolicy") {
     read_network_policy(fields.optional("spec"), policy);
-  else
+  } else if (object.kind == "AdminNetworkPolicy") {
+    read_admin_network_policy(fields.required("spec"), policy);
+  } else if (object.kind == "BaselineAdminNetworkPolicy") {
+    read_baseline_admin_network_policy(fields.required("spec"), policy);
+  } else if (object.kind == "ClusterNetworkPolicy") {
+    read_cluster_network_policy(fields.required("spec"), object.api_version == kPolicyApiV1Beta1, policy);
+  } else {
     read_segmentation_policy(fields.required("spec"), policy);
+  }
   fields.finish();
   return object.value.errors_so_far() == errors ? std::optional(std::move(policy)) : std::nullopt;
 }
@@ -161,25 +202,27 @@ PolicySet make_set(std::vector<Policy> policies, std::vector<Error>& errors) {
 
 Loaded load(std::span<const File> files, const LoadOptions& options) {
   std::vector<Policy> policies;
-  std::vector<Error> errors;
+  Loaded loaded;
   for (const auto& file : files) {
     Report report(file.name);
     load_file(file, options, policies, report);
-    take_errors(report, errors);
+    take(report, loaded);
   }
-  return finish(std::move(policies), std::move(errors));
+  finish(std::move(policies), loaded);
+  return loaded;
 }
 
 Loaded load_paths(std::span<const std::string> paths, const LoadOptions& options) {
   std::vector<Policy> policies;
-  std::vector<Error> errors;
+  Loaded loaded;
   for (const auto& path : paths) {
     Report report(path);
     if (auto text = read_file(path, report, options.limits))
       load_file({path, std::move(*text)}, options, policies, report);
-    take_errors(report, errors);
+    take(report, loaded);
   }
-  return finish(std::move(policies), std::move(errors));
+  finish(std::move(policies), loaded);
+  return loaded;
 }
 
 std::optional<std::string> read_file(const std::string& path, Report& report, const Limits& limits) {

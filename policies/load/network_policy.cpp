@@ -9,16 +9,6 @@
 namespace bulkhead::policies {
 namespace {
 
-/// The API takes blocks with host bits and means the block around them.
-std::optional<AddressBlock> read_block(const Value& value) {
-  if (!value) return std::nullopt;
-  const auto text = value.text();
-  if (!text) return std::nullopt;
-  const auto block = parse_block(*text);
-  if (!block) value.fail_expected("an address block such as 10.0.0.0/8 or 2001:db8::/32");
-  return block;
-}
-
 void read_ip_block(const Value& value, std::vector<Peer>& peers) {
   Fields fields = value.fields();
   IpBlock peer;
@@ -145,6 +135,15 @@ Types read_types(const Value& list, bool has_egress_rules) {
 }
 
 }  // namespace
+
+std::optional<AddressBlock> read_block(const Value& value) {
+  if (!value) return std::nullopt;
+  const auto text = value.text();
+  if (!text) return std::nullopt;
+  const auto block = parse_block(*text);
+  if (!block) value.fail_expected("an address block such as 10.0.0.0/8 or 2001:db8::/32");
+  return block;
+}
 
 void read_network_policy(const Value& spec, Policy& policy) {
   Fields fields = spec.fields();

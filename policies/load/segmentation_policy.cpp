@@ -4,6 +4,8 @@
 // it selects, in its direction; a deny edge isolates nobody, and neither does the end `any`: "everyone may ask
 // the name server" must not close all other ways out of everyone. Ends outside (blocks, host, world) have no
 // side to judge, so they give no clause.
+//
+// In the platform and the baseline tier the edges are asked in the order written, may pass, and isolate nobody.
 #include <algorithm>
 #include <array>
 #include <initializer_list>
@@ -150,7 +152,8 @@ void add_clauses(Direction direction, const std::vector<EdgeEnd>& subjects,
                  const std::vector<EdgeEnd>& others, const Rule& rule, Policy& policy) {
   for (const auto& end : subjects) {
     if (!end.subject) continue;
-    Clause clause{direction, *end.subject, end.isolates && rule.action == Action::kAllow, {rule}};
+    const bool isolates = policy.tier == Tier::kApplication && end.isolates && rule.action == Action::kAllow;
+    Clause clause{direction, *end.subject, isolates, {rule}};
     clause.rules[0].peers = peers_of(others);
     policy.clauses.push_back(std::move(clause));
   }
@@ -158,6 +161,27 @@ void add_clauses(Direction direction, const std::vector<EdgeEnd>& subjects,
 
 bool governs(const std::vector<EdgeEnd>& ends) {
   return std::any_of(ends.begin(), ends.end(), [](const auto& end) { return end.subject.has_value(); });
+}
+
+/// Where order counts, a priority must be there; where it does not, none may be.
+void read_tier(Fields& spec, Policy& policy) {
+  refuse_null(spec, {"tier", "priority"});
+  policy.tier = spec.optional("tier")
+                    .choice<Tier>({{"platform", Tier::kPlatform},
+                                   {"application", Tier::kApplication},
+                                   {"baseline", Tier::kBaseline}})
+                    .value_or(Tier::kApplication);
+  if (policy.tier == Tier::kApplication) {
+    const Value priority = spec.optional("priority");
+    if (priority && !spec.optional("tier"))
+      priority.fail("found a priority without a tier, expected tier: platform or tier: baseline beside it");
+    else if (priority)
+      priority.fail(
+          "found a priority in the application tier, expected none: its policies are asked together");
+    return;
+  }
+  policy.priority =
+      static_cast<std::uint32_t>(spec.required("priority").integer(0, kPriorityMax).value_or(0));
 }
 
 void read_edge(const Value& item, std::set<std::string>& names, Policy& policy) {
@@ -178,9 +202,14 @@ void read_edge(const Value& item, std::set<std::string>& names, Policy& policy) 
   const auto to = read_ends(to_value, policy.namespace_name);
   read_ports(fields, rule);
   refuse_null(fields, {"action"});
-  rule.action = fields.optional("action")
-                    .choice<Action>({{"allow", Action::kAllow}, {"deny", Action::kDeny}})
-                    .value_or(Action::kAllow);
+  const Value action = fields.optional("action");
+  rule.action =
+      action.choice<Action>({{"allow", Action::kAllow}, {"deny", Action::kDeny}, {"pass", Action::kPass}})
+          .value_or(Action::kAllow);
+  if (rule.action == Action::kPass && policy.tier == Tier::kApplication)
+    action.fail(
+        "found pass in the application tier, expected allow or deny: only the platform and the "
+        "baseline tier are left by a pass");
 
   if (!from.empty() && !to.empty() && !governs(from) && !governs(to))
     item.fail("found no endpoint at either end, expected one: this edge would govern nobody");
@@ -192,6 +221,7 @@ void read_edge(const Value& item, std::set<std::string>& names, Policy& policy) 
 
 void read_segmentation_policy(const Value& spec, Policy& policy) {
   Fields fields = spec.fields();
+  read_tier(fields, policy);
   std::set<std::string> names;
   const Value edges = fields.required("edges");
   const auto items = edges.list();

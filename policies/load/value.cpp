@@ -83,6 +83,12 @@ void Value::fail(std::string message) const {
   report_->add(at.line, at.column, path_, std::move(message));
 }
 
+void Value::warn(std::string message) const {
+  if (report_ == nullptr) return;
+  const Origin at = origin();
+  report_->warn(at.line, at.column, path_, std::move(message));
+}
+
 void Value::fail_expected(std::string_view expected) const {
   fail("found " + (written_ != nullptr ? describe_found(*written_) : "nothing") + ", expected " +
        std::string(expected));

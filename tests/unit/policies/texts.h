@@ -36,6 +36,13 @@ inline std::string segmentation_policy(const std::string& edges) {
          edges;
 }
 
+/// An object of the whole cluster with this spec, each line of which is indented by two.
+inline std::string cluster_object(const std::string& version, const std::string& kind,
+                                  const std::string& spec) {
+  return "apiVersion: policy.networking.k8s.io/" + version + "\nkind: " + kind +
+         "\nmetadata: {name: default}\nspec:\n" + spec;
+}
+
 inline std::vector<YamlNode> parse_text(const std::string& text, Report& report, const Limits& limits = {}) {
   return parse_documents(text, report, limits);
 }
