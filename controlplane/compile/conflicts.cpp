@@ -35,7 +35,10 @@ class Finder {
  public:
   Finder(const Census& census, const Rules& rules, const Blocks& blocks, const Ports& ports,
          const Classes& classes)
-      : census_(census), rules_(rules), blocks_(blocks), ports_(ports), classes_(classes) {}
+      : census_(census), rules_(rules), blocks_(blocks), ports_(ports), classes_(classes) {
+    for (const Bound& bound : classes.bound) owned_.push_back(bound.address);
+    std::sort(owned_.begin(), owned_.end());
+  }
 
   std::optional<Conflict> conflict(std::uint32_t direction, const MetDispute& met) const {
     const auto port = ports_.example(met.dispute.port_class);
@@ -104,8 +107,7 @@ class Finder {
     AddressBytes address = prefix.base;
     for (std::size_t step = 0; step < kStepsMax; ++step) {
       const std::uint32_t at = blocks_.region_of(address);
-      const bool owned = std::any_of(classes_.bound.begin(), classes_.bound.end(),
-                                     [&](const Bound& bound) { return bound.address == address; });
+      const bool owned = std::binary_search(owned_.begin(), owned_.end(), address);
       if (at == region && !owned) return address;
       const AddressBytes next =
           after(at == region ? policies::block_of(address) : blocks_.regions()[at].prefix);
@@ -131,12 +133,14 @@ class Finder {
   const Blocks& blocks_;
   const Ports& ports_;
   const Classes& classes_;
+  std::vector<AddressBytes> owned_;  // ascending
 };
 
 }  // namespace
 
 std::vector<Conflict> find_conflicts(const Census& census, const Rules& rules, const Blocks& blocks,
                                      const Ports& ports, const Classes& classes, const RuleSets& rule_sets) {
+  if (rule_sets.disputes[0].empty() && rule_sets.disputes[1].empty()) return {};
   const Finder finder(census, rules, blocks, ports, classes);
   std::vector<Conflict> conflicts;
   for (std::uint32_t direction = 0; direction < 2; ++direction)

@@ -6,6 +6,9 @@
 namespace bulkhead::compile {
 namespace {
 
+/// Of one rule set; more help nobody.
+constexpr std::size_t kDisputesMax = 10'000;
+
 /// Of the answers of one priority, the strongest counts.
 int weight(policies::Action action) {
   switch (action) {
@@ -83,27 +86,31 @@ void Decisions::ask_ordered_tier(RuleList rules, Place place) {
 
 void Decisions::ask_equals(RuleList rules) {
   group_.assign(tier_.size(), kNone);
-  for (std::size_t first = 0, end; first < rules.size(); first = end) {
-    const std::uint32_t policy = rules_.rules[rules[first]].policy;
-    for (end = first; end < rules.size() && rules_.rules[rules[end]].policy == policy;) ++end;
-    mine_ = tier_;
-    ask_policy(rules.subspan(first, end - first), mine_);
-    for (std::uint32_t i = 0; i < mine_.size(); ++i) {
-      if (tier_[i] != kNone || mine_[i] == kNone) continue;
-      if (group_[i] == kNone) {
-        group_[i] = mine_[i];
-        continue;
-      }
-      const int held = weight(rules_.rules[group_[i]].rule->action);
-      const int brought = weight(rules_.rules[mine_[i]].rule->action);
-      if (held == brought) continue;
-      const std::uint32_t loser = held < brought ? group_[i] : mine_[i];
-      if (held < brought) group_[i] = mine_[i];
-      disputes_.push_back({group_[i], loser, i});
+  answered_by_.assign(tier_.size(), kNone);
+  for (const std::uint32_t rule : rules) {
+    const std::uint32_t policy = rules_.rules[rule].policy;
+    for (const std::uint32_t i : covered(rule)) {
+      if (tier_[i] != kNone || answered_by_[i] == policy) continue;
+      answered_by_[i] = policy;
+      settle_equals(i, rule);
     }
   }
   for (std::uint32_t i = 0; i < tier_.size(); ++i)
     if (tier_[i] == kNone) tier_[i] = group_[i];
+}
+
+void Decisions::settle_equals(std::uint32_t port_class, std::uint32_t rule) {
+  std::uint32_t& held = group_[port_class];
+  if (held == kNone) {
+    held = rule;
+    return;
+  }
+  const int held_weight = weight(rules_.rules[held].rule->action);
+  const int weight_brought = weight(rules_.rules[rule].rule->action);
+  if (held_weight == weight_brought) return;
+  const std::uint32_t loser = held_weight < weight_brought ? held : rule;
+  if (held_weight < weight_brought) held = rule;
+  if (disputes_.size() < kDisputesMax) disputes_.push_back({held, loser, port_class});
 }
 
 void Decisions::ask_policy(RuleList rules, std::vector<std::uint32_t>& into) {

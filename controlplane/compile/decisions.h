@@ -45,6 +45,8 @@ class Decisions {
   void ask_application_tier(RuleList rules);
   /// The policies of one priority; settles what `tier_` leaves open.
   void ask_equals(RuleList rules);
+  /// A policy's first rule that covers the class, among what its equals answer.
+  void settle_equals(std::uint32_t port_class, std::uint32_t rule);
   /// The first rule that covers each class that `into` leaves open.
   void ask_policy(RuleList rules, std::vector<std::uint32_t>& into);
   void answer(std::uint32_t port_class, std::uint32_t rule);
@@ -56,8 +58,9 @@ class Decisions {
   const Limits& limits_;
   std::uint32_t resolved_ = 0;
   std::vector<std::uint32_t> answer_, covered_;
-  std::vector<image::Passed> passed_;               // empty where no rule passes
-  std::vector<std::uint32_t> tier_, group_, mine_;  // by port class: a rule, or kNone
+  std::vector<image::Passed> passed_;        // empty where no rule passes
+  std::vector<std::uint32_t> tier_, group_;  // by port class: a rule, or kNone
+  std::vector<std::uint32_t> answered_by_;   // by port class: the latest policy of a group
   std::vector<std::uint32_t> every_class_;
   std::vector<Dispute> disputes_;
 };
