@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "policies/model/address.h"
 
@@ -10,6 +12,8 @@ namespace bulkhead::compile {
 namespace {
 
 using policies::AddressBytes;
+
+constexpr std::size_t kConflictsMax = 100;
 
 /// The address behind the block, wrapping to zero at the end.
 AddressBytes after(const policies::AddressBlock& block) {
@@ -143,9 +147,17 @@ std::vector<Conflict> find_conflicts(const Census& census, const Rules& rules, c
   if (rule_sets.disputes[0].empty() && rule_sets.disputes[1].empty()) return {};
   const Finder finder(census, rules, blocks, ports, classes);
   std::vector<Conflict> conflicts;
-  for (std::uint32_t direction = 0; direction < 2; ++direction)
-    for (const MetDispute& met : rule_sets.disputes[direction])
-      if (auto conflict = finder.conflict(direction, met)) conflicts.push_back(std::move(*conflict));
+  for (std::uint32_t direction = 0; direction < 2; ++direction) {
+    std::set<std::pair<std::uint32_t, std::uint32_t>> told;  // pairs of policies
+    for (const auto& [dispute, subject, peers] : rule_sets.disputes[direction]) {
+      const std::pair pair{rules.rules[dispute.winner].policy, rules.rules[dispute.loser].policy};
+      if (conflicts.size() >= kConflictsMax || told.contains(std::minmax(pair.first, pair.second))) continue;
+      auto conflict = finder.conflict(direction, {dispute, subject, peers});
+      if (!conflict) continue;
+      conflicts.push_back(std::move(*conflict));
+      told.insert(std::minmax(pair.first, pair.second));
+    }
+  }
   return conflicts;
 }
 

@@ -1,7 +1,7 @@
 #include "controlplane/compile/rulesets.h"
 
 #include <algorithm>
-#include <set>
+#include <map>
 #include <utility>
 
 #include "controlplane/compile/merge.h"
@@ -10,7 +10,8 @@
 namespace bulkhead::compile {
 namespace {
 
-constexpr std::size_t kDisputesMax = 100, kDisputePeersMax = 8;
+/// Of one pair of policies some disputes are kept, because an address to show them with may be wanting.
+constexpr std::size_t kDisputesMax = 1000, kPairDisputesMax = 16, kDisputePeersMax = 8;
 
 /// The rules of one subject that share a peer list, in order.
 struct ListRules {
@@ -171,12 +172,14 @@ class RowBuilder {
     return rule_set_numbers_[number];
   }
 
-  /// One packet is enough for two policies, and a few disputes for people.
   void note_disputes(const Subject& subject, std::uint32_t state) {
     for (const Dispute& dispute : decisions_.disputes()) {
       const std::pair pair{rules_.rules[dispute.winner].policy, rules_.rules[dispute.loser].policy};
-      if (disputes_.size() >= kDisputesMax || !disputed_.insert(std::minmax(pair.first, pair.second)).second)
-        continue;
+      auto& [count, at] = disputed_[std::minmax(pair.first, pair.second)];
+      const bool met_before = count != 0 && at == rule_set_numbers_.size();  // other ports of the same ends
+      if (met_before || count >= kPairDisputesMax || disputes_.size() >= kDisputesMax) continue;
+      ++count;
+      at = rule_set_numbers_.size();
       MetDispute met{dispute, static_cast<std::uint32_t>(&subject - classes_.subjects.data()), {}};
       for (std::uint32_t peer = 0; peer < state_of_.size() && met.peers.size() < kDisputePeersMax; ++peer)
         if (state_of_[peer] == state) met.peers.push_back(peer);
@@ -217,7 +220,10 @@ class RowBuilder {
   ListTable known_;  // rules and what their names mean -> rule_set_numbers_
   std::vector<std::uint32_t> rule_set_numbers_, matching_, key_;
   std::vector<MetDispute> disputes_;
-  std::set<std::pair<std::uint32_t, std::uint32_t>> disputed_;  // pairs of policies
+  struct Disputed {
+    std::size_t count = 0, rule_sets = 0;  // how many are kept; rule sets there were at the latest
+  };
+  std::map<std::pair<std::uint32_t, std::uint32_t>, Disputed> disputed_;  // by pair of policies
 };
 
 }  // namespace

@@ -39,7 +39,7 @@ struct RuleSets {
   // where rules pass, followed by the two rules of an image::Passed.
   ListTable decisions;
   Matrix matrices[2];
-  std::vector<MetDispute> disputes[2];  // one for each pair of policies
+  std::vector<MetDispute> disputes[2];  // some for each pair of policies
 };
 
 /// Ports are settled. Throws Refused where a table would outgrow its bound.

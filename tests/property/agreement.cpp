@@ -4,6 +4,7 @@
 
 #include "dataplane/image/validate.h"
 #include "policies/oracle/oracle.h"
+#include "tests/property/conflicts.h"
 
 namespace bulkhead::property {
 namespace {
@@ -51,38 +52,7 @@ class Ends {
     return result;
   }
 
-  /// A conflict's packet meets the winning rule and, without the other policies of that priority, the losing.
-  std::optional<std::string> wrong_conflict(const compile::Conflict& conflict) const {
-    const policies::Policy* loser = policy_at(conflict.loser.line);
-    policies::PolicySet others;
-    for (const auto& policy : scenario_.policies.policies)
-      if (&policy == loser || policy.tier != loser->tier || policy.priority != loser->priority)
-        others.policies.push_back(policy);
-    if (!meets(scenario_.policies, conflict, conflict.winner.line))
-      return "not the winner: " + conflict.message;
-    if (!meets(others, conflict, conflict.loser.line)) return "not the loser: " + conflict.message;
-    return std::nullopt;
-  }
-
  private:
-  const policies::Policy* policy_at(std::uint32_t rule_line) const {
-    for (const auto& policy : scenario_.policies.policies)
-      for (const auto& clause : policy.clauses)
-        for (const auto& rule : clause.rules)
-          if (rule.origin.line == rule_line) return &policy;
-    return nullptr;
-  }
-
-  bool meets(const policies::PolicySet& policies, const compile::Conflict& conflict,
-             std::uint32_t rule_line) const {
-    const policies::Oracle oracle(scenario_.cluster, policies, scenario_.posture, scenario_.local_node);
-    const auto judged = oracle.judge(conflict.source, conflict.destination, conflict.protocol, conflict.port);
-    const auto& side = conflict.direction == policies::Direction::kIngress ? judged.ingress : judged.egress;
-    for (const auto* rule : {side.rule, side.platform.rule, side.baseline.rule})
-      if (rule != nullptr && rule->origin.line == rule_line) return true;
-    return false;
-  }
-
   bool judged_here(const policies::End& end) const {
     if (scenario_.subjects == compile::Subjects::kEvery || end.endpoint == nullptr) return true;
     return end.endpoint->node.empty() || end.endpoint->node == scenario_.local_node;
@@ -166,8 +136,7 @@ std::optional<std::string> find_disagreement(const Scenario& scenario, std::span
   const auto& view = std::get<image::View>(validated);
 
   const Ends ends(scenario);
-  for (const compile::Conflict& conflict : output.conflicts)
-    if (const auto wrong = ends.wrong_conflict(conflict)) return wrong;
+  if (auto wrong = find_wrong_conflict(scenario, output.conflicts, packets)) return wrong;
   for (const Packet& packet : packets) {
     const Answer wanted = ends.expected(packet), got = answer_of(view, packet);
     if (wanted != got) return describe(packet) + "\n  oracle: " + words(wanted) + "\n  image:  " + words(got);
