@@ -10,6 +10,7 @@
 //   compare.h   all packets that two images judge differently
 //   prove.h     whether a claim holds for every packet, or one that refutes it
 //   matrix.h    who may talk to whom
+//   redundancy.h, lint.h  rules without effect, and what policies say and cannot mean
 //   party.h     address classes in words: who they are
 //
 // A packet goes between addresses of one family. An endpoint always reaches itself, whatever the tables say: which

@@ -242,7 +242,7 @@ const std::vector<Command>& commands() {
     add({flows_command(), counters_command(), verdict_command()});
 
     add(policy_commands());
-    add({policy_diff_command(), policy_prove_command(), policy_matrix_command()});
+    add({policy_diff_command(), policy_prove_command(), policy_matrix_command(), policy_lint_command()});
     add(image_commands());
     add({completion_command()});
     return rows;

@@ -90,6 +90,7 @@ std::vector<Command> policy_commands();
 Command policy_diff_command();
 Command policy_prove_command();
 Command policy_matrix_command();
+Command policy_lint_command();
 Command verdict_command();
 std::vector<Command> image_commands();
 Command completion_command();

@@ -237,6 +237,30 @@ TEST_F(PolicyAnalysis, matrix_is_drawn_as_svg_and_dot) {
   EXPECT_EQ(run({"policy", "matrix", "--dot", "--svg"}).exit, kExitUsage);
 }
 
+TEST_F(PolicyAnalysis, lint_names_file_line_and_fix_and_exits_with_1) {
+  const std::string any = file("any.yaml", replaced(kDb, "    ports: [{port: 5432}]\n", ""));
+  const Ran ran = run({"policy", "lint", any, "--cluster", cluster_});
+  EXPECT_EQ(ran.exit, kExitRefused) << ran.error;
+  EXPECT_EQ(ran.out,
+            any +
+                ":7:5: any-port: NetworkPolicy shop/db, rule 'ingress[0]' allows every port, where the "
+                "receivers (shop/db) declare tcp/5432 only\n"
+                "  fix: ports: [tcp/5432]\n"
+                "1 finding in 1 rules of 1 policies\n");
+  const Ran json = run({"policy", "lint", any, "--cluster", cluster_, "-o", "json"});
+  EXPECT_EQ(json.value()["findings"][0]["check"], "any-port");
+  EXPECT_EQ(json.value()["findings"][0]["line"], 7);
+}
+
+TEST_F(PolicyAnalysis, lint_of_what_is_right_exits_with_0_and_needs_endpoints) {
+  const std::string db = file("db.yaml", kDb);
+  EXPECT_EQ(run({"policy", "lint", db, "--cluster", cluster_}).exit, kExitGood);
+  EXPECT_EQ(run({"policy", "lint", db, cluster_}).exit, kExitGood);
+  const Ran bare = run({"policy", "lint", db});
+  EXPECT_EQ(bare.exit, kExitUsage);
+  EXPECT_NE(bare.error.find("--cluster"), std::string::npos) << bare.error;
+}
+
 TEST(Drawing, escapes_what_labels_hold) {
   const Value value = {{"actors", {{{"number", 1}, {"text", "app=<&\"\\\n"}, {"self_only", false}}}},
                        {"cells", {{{"from", 1}, {"to", 1}, {"ports_text", "tcp"}, {"some_text", ""}}}}};

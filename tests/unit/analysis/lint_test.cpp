@@ -1,0 +1,263 @@
+#include "tools/analysis/lint.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "policies/load/load.h"
+#include "policies/model/address.h"
+#include "tests/unit/analysis/every_packet.h"
+#include "tools/analysis/redundancy.h"
+
+namespace bulkhead::analysis {
+namespace {
+
+policies::Endpoint pod(const char* home, const char* name, const char* app, const char* address,
+                       std::vector<policies::NamedPort> ports = {}) {
+  policies::Endpoint endpoint;
+  endpoint.id = std::string(home) + "-" + name;
+  endpoint.namespace_name = home;
+  endpoint.name = name;
+  endpoint.labels = {{"app", app}};
+  endpoint.addresses = {*policies::parse_address(address)};
+  endpoint.ports = std::move(ports);
+  endpoint.kubernetes = true;
+  return endpoint;
+}
+
+policies::Cluster shop() {
+  policies::Cluster cluster;
+  for (const char* home : {"shop", "lab"})
+    cluster.namespaces.push_back({home, {{"kubernetes.io/metadata.name", home}}});
+  cluster.endpoints = {pod("shop", "web", "web", "10.0.0.1", {{"https", policies::Protocol::kTcp, 443}}),
+                       pod("shop", "db", "db", "10.0.0.2", {{"psql", policies::Protocol::kTcp, 5432}}),
+                       pod("lab", "job", "job", "10.0.1.1")};
+  return cluster;
+}
+
+/// "check:line" of each finding about a NetworkPolicy in namespace shop with this spec, which starts at line 4.
+std::vector<std::string> found(const std::string& spec, std::vector<Finding>* findings = nullptr) {
+  const policies::File file{
+      "p.yaml",
+      "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: "
+      "shop}\nspec:\n" +
+          spec};
+  const policies::Loaded loaded = policies::load(std::span(&file, 1));
+  for (const policies::Error& error : loaded.errors) ADD_FAILURE() << policies::format(error);
+  const Linted linted = lint(shop(), loaded.policies, {});
+  EXPECT_EQ(linted.refusal, "");
+  EXPECT_EQ(linted.unproven, 0u);
+  std::vector<std::string> words;
+  for (const Finding& finding : linted.findings) {
+    words.push_back(std::string(name(finding.check)) + ":" + std::to_string(finding.origin.line));
+    EXPECT_TRUE(!finding.fix.empty() || finding.witness) << words.back();
+    EXPECT_EQ(finding.origin.file, "p.yaml");
+  }
+  if (findings != nullptr) *findings = linted.findings;
+  return words;
+}
+
+using Words = std::vector<std::string>;
+
+TEST(Lint, finds_nothing_in_a_policy_that_means_what_it_says) {
+  EXPECT_EQ(found("  podSelector: {matchLabels: {app: db}}\n"
+                  "  ingress:\n"
+                  "  - from: [{podSelector: {matchLabels: {app: web}}}]\n"
+                  "    ports: [{port: psql}]\n"),
+            Words{});
+}
+
+TEST(Lint, names_a_policy_that_no_endpoint_meets) {
+  EXPECT_EQ(found("  podSelector: {matchLabels: {app: dbb}}\n"
+                  "  ingress: [{}]\n"),
+            Words{"unmet-policy:1"});
+}
+
+TEST(Lint, names_a_selector_that_no_endpoint_meets_and_does_not_call_its_rule_redundant_too) {
+  EXPECT_EQ(found("  podSelector: {matchLabels: {app: db}}\n"
+                  "  ingress:\n"
+                  "  - from: [{podSelector: {matchLabels: {app: nobody}}}]\n"),
+            Words{"empty-selector:7"});
+}
+
+TEST(Lint, names_the_endpoints_that_a_block_covers) {
+  std::vector<Finding> findings;
+  EXPECT_EQ(found("  podSelector: {matchLabels: {app: db}}\n"
+                  "  ingress:\n"
+                  "  - from: [{ipBlock: {cidr: 10.0.1.0/24}}]\n"
+                  "    ports: [{port: 5432}]\n",
+                  &findings),
+            Words{"block-covers-endpoints:7"});
+  EXPECT_NE(findings.at(0).message.find("lab/job"), std::string::npos) << findings[0].message;
+}
+
+TEST(Lint, names_a_port_name_that_nobody_bears_and_those_that_they_bear) {
+  std::vector<Finding> findings;
+  const Words words = found(
+      "  podSelector: {matchLabels: {app: db}}\n"
+      "  ingress:\n"
+      "  - from: [{podSelector: {matchLabels: {app: web}}}]\n"
+      "    ports: [{port: postgres}, {port: 5432}]\n",
+      &findings);
+  EXPECT_EQ(words, Words{"unborne-port:7"});
+  EXPECT_NE(findings.at(0).fix.find("tcp/psql"), std::string::npos) << findings[0].fix;
+}
+
+TEST(Lint, does_not_call_a_rule_shadowed_too_whose_ports_nobody_bears) {
+  EXPECT_EQ(found("  podSelector: {matchLabels: {app: db}}\n"
+                  "  ingress:\n"
+                  "  - from: [{podSelector: {matchLabels: {app: web}}}]\n"
+                  "    ports: [{port: postgres}]\n"),
+            Words{"unborne-port:7"});
+}
+
+TEST(Lint, asks_for_a_port_where_every_port_is_allowed_and_one_declared) {
+  std::vector<Finding> findings;
+  EXPECT_EQ(found("  podSelector: {matchLabels: {app: db}}\n"
+                  "  ingress:\n"
+                  "  - from: [{podSelector: {matchLabels: {app: web}}}]\n",
+                  &findings),
+            Words{"any-port:7"});
+  EXPECT_EQ(findings.at(0).fix, "ports: [tcp/5432]");
+}
+
+TEST(Lint, misses_dns_where_egress_is_isolated_and_not_where_nothing_is_allowed) {
+  const std::string isolated =
+      "  podSelector: {matchLabels: {app: web}}\n"
+      "  policyTypes: [Egress]\n";
+  EXPECT_EQ(found(isolated), Words{});
+  const std::string rule =
+      "  egress:\n  - to: [{podSelector: {matchLabels: {app: db}}}]\n    ports: [{port: 5432}]\n";
+  EXPECT_EQ(found(isolated + rule), Words{"no-dns:1"});
+  EXPECT_EQ(found(isolated + rule + "  - ports: [{port: 53, protocol: UDP}, {port: 53}]\n"), Words{});
+  std::vector<Finding> findings;
+  EXPECT_EQ(found(isolated + rule + "  - ports: [{port: 53, protocol: UDP}]\n", &findings),
+            Words{"no-dns:1"});
+  EXPECT_NE(findings.at(0).message.find("tcp/53"), std::string::npos);
+}
+
+TEST(Lint, tells_a_shadowed_rule_from_the_one_that_decides) {
+  EXPECT_EQ(found("  podSelector: {matchLabels: {app: db}}\n"
+                  "  ingress:\n"
+                  "  - from: [{podSelector: {}}]\n"
+                  "    ports: [{port: 5000, endPort: 6000}]\n"
+                  "  - from: [{podSelector: {matchLabels: {app: web}}}]\n"
+                  "    ports: [{port: 5432}]\n"),
+            Words{"shadowed:9"});
+}
+
+TEST(Lint, calls_a_rule_redundant_that_decides_and_changes_nothing) {
+  EXPECT_EQ(found("  podSelector: {matchLabels: {app: db}}\n"
+                  "  ingress:\n"
+                  "  - from: [{podSelector: {matchLabels: {app: web}}}]\n"
+                  "    ports: [{port: 5432}]\n"
+                  "  - from: [{podSelector: {}}]\n"
+                  "    ports: [{port: 5000, endPort: 6000}]\n"),
+            Words{"redundant:7"});
+}
+
+constexpr char kEdges[] = R"(apiVersion: bulkhead.io/v1alpha1
+kind: SegmentationPolicy
+metadata: {name: p, namespace: shop}
+spec:
+  edges:
+  - name: web-to-db
+    from: {matchLabels: {app: web}}
+    to: {matchLabels: {app: db}}
+    ports: [tcp/5432]
+  - name: not-by-night
+    from: {matchLabels: {app: web}}
+    to: {matchLabels: {app: db}}
+    ports: [tcp/5000-6000]
+    action: deny
+)";
+
+TEST(Lint, shows_a_packet_that_one_rule_denies_and_another_allows) {
+  const policies::File file{"p.yaml", kEdges};
+  const policies::Loaded loaded = policies::load(std::span(&file, 1));
+  ASSERT_TRUE(loaded.ok());
+  const Linted linted = lint(shop(), loaded.policies, {});
+  const auto conflict = std::find_if(linted.findings.begin(), linted.findings.end(),
+                                     [](const Finding& each) { return each.check == Check::kConflict; });
+  ASSERT_NE(conflict, linted.findings.end());
+  EXPECT_NE(conflict->object.find("not-by-night"), std::string::npos) << conflict->object;
+  EXPECT_NE(conflict->message.find("web-to-db"), std::string::npos) << conflict->message;
+  EXPECT_EQ(conflict->witness_text, "shop/web (10.0.0.1) -> shop/db (10.0.0.2) tcp/5432");
+}
+
+policies::PolicySet without(policies::PolicySet set, const Written& rule) {
+  for (auto place = rule.places.rbegin(); place != rule.places.rend(); ++place) {
+    auto& list = set.policies[rule.policy].clauses[place->clause].rules;
+    list.erase(list.begin() + static_cast<std::ptrdiff_t>(place->rule));
+  }
+  return set;
+}
+
+/// Rules of one line are one written rule, as the edges of a SegmentationPolicy are: in each clause the first with an
+/// action, or each rule by itself.
+void number_lines(policies::PolicySet& set, bool edges) {
+  std::uint32_t line = 100;
+  for (auto& policy : set.policies)
+    for (auto& clause : policy.clauses) {
+      std::set<policies::Action> seen;
+      for (auto& rule : clause.rules) {
+        const bool edge = edges && seen.insert(rule.action).second;
+        rule.origin = {"p.yaml", edge ? 1 + static_cast<std::uint32_t>(rule.action) : line++, 1};
+        if (edge) rule.name = "edge";
+      }
+    }
+}
+
+Subjects subjects_of(const property::Scenario& scenario) {
+  std::map<std::string, policies::Labels> homes;
+  for (const auto& home : scenario.cluster.namespaces) homes[home.name] = home.labels;
+  Subjects subjects;
+  for (const auto& policy : scenario.policies.policies) {
+    subjects.emplace_back();
+    for (const auto& clause : policy.clauses) {
+      subjects.back().emplace_back();
+      for (std::uint32_t i = 0; i < scenario.cluster.endpoints.size(); ++i) {
+        const auto& endpoint = scenario.cluster.endpoints[i];
+        if (clause.subject.matches(endpoint, homes[endpoint.namespace_name]))
+          subjects.back().back().push_back(i);
+      }
+    }
+  }
+  return subjects;
+}
+
+/// The fast way, many rules a compile, says what leaving out rule after rule says.
+TEST(Lint, effects_are_those_of_leaving_out_each_rule_alone) {
+  std::size_t none = 0, some = 0;
+  for (std::uint64_t seed = 1; seed <= 80; ++seed) {
+    property::Scenario scenario = property::make_scenario(seed);
+    if (scenario.cluster.endpoints.size() > 20) continue;
+    number_lines(scenario.policies, seed % 2 == 0);
+    auto compiled = compile_all(scenario.cluster, scenario.policies, scenario.posture);
+    ASSERT_TRUE(std::holds_alternative<std::unique_ptr<Compiled>>(compiled))
+        << std::get<std::string>(compiled);
+    const Compiled& whole = *std::get<std::unique_ptr<Compiled>>(compiled);
+    const auto rules = written_rules(scenario.policies, subjects_of(scenario));
+    const auto outcomes = effects(scenario.cluster, scenario.policies, scenario.posture, whole, rules, 1000);
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+      auto fewer = compile_all(scenario.cluster, without(scenario.policies, rules[i]), scenario.posture);
+      const image::View& view = std::get<std::unique_ptr<Compiled>>(fewer)->view;
+      const bool changes = !compare(Space(whole.view, view)).empty();
+      EXPECT_EQ(outcomes[i].effect, changes ? Effect::kSome : Effect::kNone)
+          << "seed " << seed << " rule " << i;
+      ++(changes ? some : none);
+    }
+  }
+  EXPECT_GT(none, 50u);
+  EXPECT_GT(some, 50u);
+}
+
+TEST(Lint, rules_are_left_undecided_where_no_compile_is_left) {
+  const policies::File file{"p.yaml", kEdges};
+  const policies::Loaded loaded = policies::load(std::span(&file, 1));
+  EXPECT_EQ(lint(shop(), loaded.policies, {}, {.compiles_max = 1}).unproven, 1u);
+}
+
+}  // namespace
+}  // namespace bulkhead::analysis
