@@ -17,18 +17,22 @@ inline constexpr std::uint32_t kNoPacket = 0xffff'ffffu;
 /// Packets of conversations, all from one port and judged by one image. `later` marks fragments after the first: they belong to
 /// a flow but start none and move no TCP state.
 struct Batch {
+  Batch() {
+    for (std::uint32_t i = 0; i < port::kBurst; ++i) keys[i] = &parsed[i];
+  }
+  Batch(const Batch&) = delete;
+
   std::uint32_t count = 0;
   rte_mbuf* packets[port::kBurst];
   packet::Parsed parsed[port::kBurst];
-  const void* keys[port::kBurst];
+  const void* keys[port::kBurst];  // always &parsed[i]
   flow::Probe probes[port::kBurst];
   abi::Fate fates[port::kBurst];  // kForwarded: goes out by `egress`
   std::uint16_t egress[port::kBurst];
-  bool later[port::kBurst];
+  bool later[port::kBurst] = {};
 
   void add(rte_mbuf* packet, bool later_fragment) {
     packets[count] = packet;
-    keys[count] = &parsed[count];
     later[count] = later_fragment;
     ++count;
   }

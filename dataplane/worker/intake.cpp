@@ -1,5 +1,6 @@
 #include <rte_prefetch.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "dataplane/forward/rewrite.h"
@@ -62,24 +63,36 @@ void Worker::process(port::Port& port, rte_mbuf** packets, std::uint32_t count) 
   flush();
 }
 
-/// Parses the burst. Nearly all packets are plain ones of the neighbour that the port is for.
+/// Parses the burst. Nearly all packets are plain ones of the neighbour that the port is for; the others are looked at after them.
 void Worker::take_in(port::Port& port, rte_mbuf** packets, std::uint32_t count) {
-  const packet::FrameHead head = packet::frame_head(port.own_mac(), port::Port::unpack(port.peer(true)));
-  const bool tagged = port.vlan() != 0;
-  batch_.count = 0;
-  for (std::uint32_t i = 0; i < count && i < kAhead; ++i) rte_prefetch0(rte_pktmbuf_mtod(packets[i], void*));
-  for (std::uint32_t i = 0; i < count; ++i) {
-    if (i + kAhead < count) rte_prefetch0(rte_pktmbuf_mtod(packets[i + kAhead], void*));
-    rte_mbuf* packet = packets[i];
-    const auto* frame = rte_pktmbuf_mtod(packet, const std::uint8_t*);
-    const bool finished = (packet->ol_flags & RTE_MBUF_F_TX_L4_MASK) == 0;
-    if (finished && !tagged &&
-        packet::parse_expected_v4(frame, packet->data_len, packet->pkt_len, head,
-                                  batch_.parsed[batch_.count])) [[likely]]
-      batch_.add(packet, false);
-    else
-      sort(port, packet, batch_);
+  rte_mbuf* others[port::kBurst];
+  std::uint32_t other = 0, plain = 0;
+  if (port.vlan() == 0) {
+    const packet::FrameHead head = packet::frame_head(port.own_mac(), port::Port::unpack(port.peer(true)));
+    packet::Parsed* parsed = batch_.parsed;
+    for (std::uint32_t i = 0; i < count && i < kAhead; ++i)
+      rte_prefetch0(rte_pktmbuf_mtod(packets[i], void*));
+    for (std::uint32_t i = 0; i < count; ++i) {
+      if (i + kAhead < count) rte_prefetch0(rte_pktmbuf_mtod(packets[i + kAhead], void*));
+      rte_mbuf* packet = packets[i];
+      const bool finished = (packet->ol_flags & RTE_MBUF_F_TX_L4_MASK) == 0;
+      const bool is_plain =
+          finished && packet::parse_expected_v4(rte_pktmbuf_mtod(packet, const std::uint8_t*),
+                                                packet->data_len, packet->pkt_len, head, *parsed);
+      // Both lists are written, and one of them grows: no branch to mispredict.
+      batch_.packets[plain] = packet;
+      others[other] = packet;
+      plain += is_plain;
+      other += !is_plain;
+      parsed += is_plain;
+    }
+  } else {
+    std::copy_n(packets, count, others);
+    other = count;
   }
+  std::fill_n(batch_.later, plain, false);
+  batch_.count = plain;
+  for (std::uint32_t i = 0; i < other; ++i) sort(port, others[i], batch_);
 }
 
 /// Parses one packet into the batch, or sees to it aside if it belongs to no conversation.
