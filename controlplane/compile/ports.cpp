@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "dataplane/image/query.h"
+
 namespace bulkhead::compile {
 
 static_assert(static_cast<int>(policies::Protocol::kOther) == image::kOtherProtocol &&
@@ -129,17 +131,20 @@ void Ports::classes(std::uint32_t ports, std::uint32_t resolved, std::vector<std
 }
 
 std::optional<std::pair<policies::Protocol, std::uint16_t>> Ports::example(std::uint32_t port_class) const {
-  std::optional<std::pair<policies::Protocol, std::uint16_t>> unborn;
-  for (std::uint32_t slot = 0; slot < image::kProtocolSlots; ++slot)
-    for (std::uint32_t port = 0; port < 65536; ++port) {
+  std::optional<std::pair<policies::Protocol, std::uint16_t>> zero;
+  for (std::uint32_t slot = 0; slot < image::kProtocolSlots; ++slot) {
+    const bool has_ports = slot <= image::kSctp;
+    for (std::uint32_t port = 0; port < (has_ports ? 65536 : 256); ++port) {
       const std::uint32_t page = page_of[slot * 256 + port / image::kPageEntries];
       if (pages[page * image::kPageEntries + port % image::kPageEntries] != port_class) continue;
+      if (slot == image::kOtherProtocol && image::protocol_slot(static_cast<std::uint8_t>(port)) != slot)
+        continue;
       const std::pair found{static_cast<policies::Protocol>(slot), static_cast<std::uint16_t>(port)};
-      const bool has_ports = slot <= image::kSctp;
-      if (has_ports ? port != 0 : port <= 255) return found;
-      if (!unborn) unborn = found;
+      if (!has_ports || port != 0) return found;
+      if (!zero) zero = found;
     }
-  return unborn;
+  }
+  return zero;
 }
 
 }  // namespace bulkhead::compile

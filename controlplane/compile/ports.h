@@ -41,8 +41,7 @@ class Ports {
   /// Appends the classes of these ports, names as `resolved` has them; a class may come twice.
   void classes(std::uint32_t ports, std::uint32_t resolved, std::vector<std::uint32_t>& out) const;
 
-  /// A port of the class; a number that no packet bears (port 0, an ICMP type above 255) only where there is no
-  /// other. Nothing where no port is of the class.
+  /// A port of the class that a packet can bear, 0 only where there is no other; nothing where there is none.
   std::optional<std::pair<policies::Protocol, std::uint16_t>> example(std::uint32_t port_class) const;
 
   std::vector<std::uint16_t> page_of, pages;  // as image::PolicyTables has them

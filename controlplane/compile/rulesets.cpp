@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "controlplane/compile/merge.h"
@@ -167,24 +168,40 @@ class RowBuilder {
     const std::uint32_t number = known_.intern(key_);
     if (number == rule_set_numbers_.size()) {
       rule_set_numbers_.push_back(decisions_.decide(matching_, otherwise, resolved));
-      note_disputes(subject, asked);
+      keep_disputes(number);
     }
+    note_disputes(number, subject, asked);
     return rule_set_numbers_[number];
   }
 
-  void note_disputes(const Subject& subject, std::uint32_t state) {
-    for (const Dispute& dispute : decisions_.disputes()) {
-      const std::pair pair{rules_.rules[dispute.winner].policy, rules_.rules[dispute.loser].policy};
-      auto& [count, at] = disputed_[std::minmax(pair.first, pair.second)];
-      const bool met_before = count != 0 && at == rule_set_numbers_.size();  // other ports of the same ends
-      if (met_before || count >= kPairDisputesMax || disputes_.size() >= kDisputesMax) continue;
-      ++count;
-      at = rule_set_numbers_.size();
+  /// What the latest decision met: one dispute of each pair of policies, on ports that a packet can bear.
+  void keep_disputes(std::uint32_t number) {
+    std::vector<Dispute> kept;
+    std::set<PolicyPair> pairs;
+    for (const Dispute& dispute : decisions_.disputes())
+      if (!pairs.contains(pair_of(dispute)) && ports_.example(dispute.port_class)) {
+        pairs.insert(pair_of(dispute));
+        kept.push_back(dispute);
+      }
+    if (!kept.empty()) disputes_of_.emplace(number, std::move(kept));
+  }
+
+  void note_disputes(std::uint32_t number, const Subject& subject, std::uint32_t state) {
+    if (disputes_of_.empty()) return;
+    const auto found = disputes_of_.find(number);
+    if (found == disputes_of_.end()) return;
+    for (const Dispute& dispute : found->second) {
+      if (disputes_.size() >= kDisputesMax || ++kept_of_[pair_of(dispute)] > kPairDisputesMax) continue;
       MetDispute met{dispute, static_cast<std::uint32_t>(&subject - classes_.subjects.data()), {}};
       for (std::uint32_t peer = 0; peer < state_of_.size() && met.peers.size() < kDisputePeersMax; ++peer)
         if (state_of_[peer] == state) met.peers.push_back(peer);
       disputes_.push_back(std::move(met));
     }
+  }
+
+  using PolicyPair = std::pair<std::uint32_t, std::uint32_t>;
+  PolicyPair pair_of(const Dispute& dispute) const {
+    return std::minmax({rules_.rules[dispute.winner].policy, rules_.rules[dispute.loser].policy});
   }
 
  public:
@@ -220,10 +237,8 @@ class RowBuilder {
   ListTable known_;  // rules and what their names mean -> rule_set_numbers_
   std::vector<std::uint32_t> rule_set_numbers_, matching_, key_;
   std::vector<MetDispute> disputes_;
-  struct Disputed {
-    std::size_t count = 0, rule_sets = 0;  // how many are kept; rule sets there were at the latest
-  };
-  std::map<std::pair<std::uint32_t, std::uint32_t>, Disputed> disputed_;  // by pair of policies
+  std::unordered_map<std::uint32_t, std::vector<Dispute>> disputes_of_;  // by number in known_
+  std::map<PolicyPair, std::size_t> kept_of_;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "policies/model/address.h"
 #include "policies/oracle/oracle.h"
 
 namespace bulkhead::property {
@@ -41,6 +42,7 @@ class Checker {
   }
 
   std::optional<std::string> missing(const Packet& packet) const {
+    if (!can_exist(packet)) return std::nullopt;
     for (const auto direction : {Direction::kIngress, Direction::kEgress}) {
       if (!judged_here(direction == Direction::kIngress ? packet.destination : packet.source)) continue;
       const Side side = ask(scenario_.policies, packet, direction);
@@ -57,6 +59,15 @@ class Checker {
   }
 
  private:
+  /// The random packets are of any two families, and have ICMP types and protocols beyond a byte.
+  static bool can_exist(const Packet& packet) {
+    if (policies::is_v4(packet.source) != policies::is_v4(packet.destination)) return false;
+    if (packet.protocol < policies::Protocol::kIcmp) return true;
+    const bool named =
+        packet.port == 1 || packet.port == 6 || packet.port == 17 || packet.port == 58 || packet.port == 132;
+    return packet.port <= 255 && !(packet.protocol == policies::Protocol::kOther && named);
+  }
+
   static constexpr Tier kOrdered[] = {Tier::kPlatform, Tier::kBaseline};
 
   Side ask(const PolicySet& policies, const Packet& packet, Direction direction) const {

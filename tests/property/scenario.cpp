@@ -50,6 +50,7 @@ class Maker {
   Scenario run() {
     scenario_.posture = {dice_.chance(40) ? Action::kAllow : Action::kDeny, dice_.chance(30)};
     make_cluster();
+    crowded_ = dice_.chance(25);
     const std::uint32_t policies = dice_.below(10);
     for (std::uint32_t i = 0; i < policies; ++i) scenario_.policies.policies.push_back(policy(i));
     std::sort(scenario_.policies.policies.begin(), scenario_.policies.policies.end(),
@@ -195,7 +196,7 @@ class Maker {
     rule.action = dice_.chance(tier == Tier::kApplication ? 20 : 35) ? Action::kDeny : Action::kAllow;
     if (tier != Tier::kApplication && dice_.chance(25)) rule.action = Action::kPass;
     for (std::uint32_t i = dice_.below(4); i > 0; --i) rule.peers.push_back(peer(home));
-    rule.all_ports = dice_.chance(30);
+    rule.all_ports = dice_.chance(crowded_ ? 60 : 30);
     if (!rule.all_ports)
       for (std::uint32_t i = dice_.below(4); i > 0; --i) rule.ports.push_back(port_match());
     rule.origin = {"policies.yaml", ++line_, 7};
@@ -210,15 +211,16 @@ class Maker {
     policy.kind = policy.tier != Tier::kApplication && dice_.chance(70) ? "ClusterNetworkPolicy"
                   : dice_.chance(70)                                    ? "NetworkPolicy"
                                                                         : "SegmentationPolicy";
+    if (crowded_ && dice_.chance(60)) policy.tier = Tier::kPlatform;
     // Few numbers, so that policies meet at one.
-    if (policy.tier != Tier::kApplication) policy.priority = dice_.below(3);
+    if (policy.tier != Tier::kApplication) policy.priority = crowded_ ? 0 : dice_.below(3);
     policy.namespace_name = dice_.pick(kNamespaces);
     policy.name = "policy" + std::to_string(number);
     policy.origin = {"policies.yaml", ++line_, 1};
     for (std::uint32_t i = 1 + dice_.below(3); i > 0; --i) {
       Clause clause;
       clause.direction = static_cast<Direction>(dice_.below(2));
-      clause.subject = endpoint_selector(policy.namespace_name);
+      if (!crowded_ || dice_.chance(30)) clause.subject = endpoint_selector(policy.namespace_name);
       clause.isolates = dice_.chance(60);
       const std::uint32_t rules = dice_.below(4);
       for (std::uint32_t r = 0; r < rules; ++r)
@@ -230,6 +232,7 @@ class Maker {
 
   Dice dice_;
   Scenario scenario_;
+  bool crowded_ = false;  // policies meet about everything at one priority
   std::uint32_t line_ = 0;
 };
 
