@@ -72,6 +72,7 @@ class Linter {
     const Compiled& whole = *std::get<std::unique_ptr<Compiled>>(compiled);
     for (const policies::Policy& policy : set_.policies) look_at(policy);
     look_for_dns(whole.view);
+    for (const compile::Conflict& conflict : whole.output.conflicts) look_at(conflict, whole.view);
     look_at_effects(whole, limits, result);
     result.findings = findings_.take();
     return result;
@@ -248,6 +249,15 @@ class Linter {
                    "ports: [" + line(words, kPortsWorthNaming) + "]",
                    {},
                    ""});
+  }
+
+  /// The compiler's own: two policies of one priority, whose order the APIs leave open.
+  void look_at(const compile::Conflict& conflict, const image::View& view) {
+    const auto slot = static_cast<image::ProtocolSlot>(conflict.protocol);  // both are in one order
+    const Packet packet{{conflict.source}, {conflict.destination}, slot, conflict.port};
+    findings_.add({Check::kConflict, conflict.winner,
+                   "two policies:", conflict.message.substr(0, conflict.message.rfind("; ")),
+                   "give them different priorities", packet, packet_text(view, packet)});
   }
 
   /// Isolated for egress, allowed something, and no DNS: names cannot be resolved, which is seldom meant.
