@@ -4,6 +4,8 @@
 #include <set>
 #include <vector>
 
+#include "tools/ctl/selecting.h"
+
 namespace bulkhead::ctl {
 namespace {
 
@@ -27,13 +29,6 @@ std::uint32_t rule_of(Decision decision) {
 std::string at(const Value& object) {
   const std::string file = object["file"].get<std::string>();
   return file.empty() ? "" : " (" + file + ":" + std::to_string(object["line"].get<std::uint32_t>()) + ")";
-}
-
-std::string policy_name(const image::View& view, const image::Policy& policy) {
-  std::string name(view.policy_text(policy.kind));
-  name += ' ';
-  if (policy.namespace_name.bytes != 0) name += std::string(view.policy_text(policy.namespace_name)) + "/";
-  return name + std::string(view.policy_text(policy.name));
 }
 
 /// The ports of each allow rule in the row of `side` and the column of its peer, the asked protocol first.
@@ -239,6 +234,7 @@ Value explain_side(const image::View& view, const Side& side, const Port& port) 
                  {"rule", nullptr},
                  {"passed", Value::array()},
                  {"isolated_by", Value::array()},
+                 {"selected_by", Value::array()},
                  {"posture", nullptr},
                  {"nearest", nullptr},
                  {"why", ""}};
@@ -269,6 +265,8 @@ Value explain_side(const image::View& view, const Side& side, const Port& port) 
                                     {"file", view.policy_text(policy.file)},
                                     {"line", policy.line}});
   }
+  value["selected_by"] =
+      selecting_policies(view, side.direction, side.subject, decision & ~kAllowBit, passed);
   value["posture"] = subject.posture == image::Verdict::kAllow ? "allow" : "deny";
   if (decision == 0) value["nearest"] = nearest_rule(view, side, port, ports);
   value["why"] = why(value, side.end_name, direction, subject.rules_count != 0) + passed_words(value);
@@ -328,6 +326,7 @@ Value explain(const image::View& view, const Question& question) {
                {"rule", nullptr},
                {"passed", Value::array()},
                {"isolated_by", Value::array()},
+               {"selected_by", Value::array()},
                {"posture", nullptr},
                {"nearest", nullptr},
                {"why", "an endpoint always reaches itself"}};

@@ -38,7 +38,8 @@ struct Question {
 };
 
 /// {"allowed", "fate", "meaning", "direction", "rule", "egress": SIDE, "ingress": SIDE}, where a SIDE is
-/// {"end", "judged", "allowed", "fate", "rule", "passed": [RULE], "isolated_by": [{"policy", "file", "line"}], "posture",
+/// {"end", "judged", "allowed", "fate", "rule", "passed": [RULE], "isolated_by": [{"policy", "file", "line"}],
+///  "selected_by": [selecting.h], "posture",
 ///  "nearest": null | {"lacks": "port"|"peer"|"neither", "rule", "ports", "like", "words"}, "why"}.
 /// The top is exactly image::judge's answer; sides are judged each for itself, also behind a denial.
 Value explain(const image::View& view, const Question& question);

@@ -35,6 +35,19 @@ Value answer_for(const image::View& view, const Invocation& invocation, const En
   return value;
 }
 
+/// "selected by NetworkPolicy shop/web (web.yaml:1), isolates, 2 rules".
+void say_policy(const Value& policy, std::ostream& out) {
+  out << "        selected by " << escape(plain(policy["policy"]));
+  if (policy["file"] != "")
+    out << " (" << escape(plain(policy["file"])) << ':' << plain(policy["line"]) << ')';
+  if (policy["tier"] != "application")
+    out << ", " << plain(policy["tier"]) << ' ' << plain(policy["priority"]);
+  if (policy["isolates"] == true) out << ", isolates";
+  out << ", " << plain(policy["rules"]) << (policy["rules"] == 1 ? " rule" : " rules");
+  if (!policy["answer"].is_null()) out << ": " << plain(policy["answer"]);
+  out << '\n';
+}
+
 void say_side(const Value& side, const char* direction, Terminal& terminal) {
   std::ostream& out = terminal.out();
   const bool allowed = side["allowed"].get<bool>();
@@ -49,6 +62,7 @@ void say_side(const Value& side, const char* direction, Terminal& terminal) {
   if (!side["nearest"].is_null())
     out << "        nearest: " << escape(rule_text(side["nearest"]["rule"])) << '\n'
         << "                 " << escape(plain(side["nearest"]["words"])) << '\n';
+  for (const Value& policy : side["selected_by"]) say_policy(policy, out);
 }
 
 std::string headline(const Value& value) {
@@ -116,30 +130,32 @@ Answer verdict(const Invocation& invocation) {
 }  // namespace
 
 Command verdict_command() {
-  return {"verdict",
-          "--from A --to B --port PROTOCOL/PORT",
-          "may A talk to B, by which rule, or what is missing",
-          "Judges a new conversation by the enforced image, the same tables that judge its packets, and\n"
-          "explains each end: the sender's egress and the receiver's ingress must both allow. A denial by\n"
-          "default names the policies that isolate the end and the rule that came nearest.\n\n"
-          "An end is namespace/name, a name that only one endpoint has, an address, 'host' (this node), or\n"
-          "'world' (an outside address of no special block). Where endpoints have several addresses, every\n"
-          "pair of one family is judged; the first pair decides the exit code and others are shown where\n"
-          "they differ.\n\n"
-          "Exit code 0: allowed; 1: denied; 2: an end or the port cannot be understood; 3: no image could\n"
-          "be asked.",
-          "  bulkheadctl verdict --from shop/web --to shop/db --port tcp/5432\n"
-          "  bulkheadctl verdict --from world --to web --port tcp/443 -o json | jq .ingress\n"
-          "  bulkheadctl verdict --from job --to 10.0.0.7 --port icmp            a ping\n"
-          "  bulkheadctl verdict --image node.image --from a --to b --port udp/53   offline",
-          {{"from,f", "A", "the sender", false, Completes::kEndpoints},
-           {"to,t", "B", "the receiver", false, Completes::kEndpoints},
-           {"port,p", "PROTO/PORT", "tcp/443, udp/53, sctp/2905, icmp[/TYPE], icmpv6[/TYPE], proto/47", false,
-            Completes::kNothing},
-           {"image", "FILE", "judge by an image file instead of asking the data plane", false,
-            Completes::kFiles}},
-          nullptr,
-          verdict};
+  return {
+      "verdict",
+      "--from A --to B --port PROTOCOL/PORT",
+      "may A talk to B, by which rule, or what is missing",
+      "Judges a new conversation by the enforced image, the same tables that judge its packets, and\n"
+      "explains each end: the sender's egress and the receiver's ingress must both allow. A denial by\n"
+      "default names the policies that isolate the end and the rule that came nearest. Every policy that\n"
+      "selects an end is listed, in the order in which they are asked.\n\n"
+      "An end is namespace/name, a name that only one endpoint has, an address, 'host' (this node), or\n"
+      "'world' (an outside address of no special block). Where endpoints have several addresses, every\n"
+      "pair of one family is judged; the first pair decides the exit code and others are shown where\n"
+      "they differ.\n\n"
+      "Exit code 0: allowed; 1: denied; 2: an end or the port cannot be understood; 3: no image could\n"
+      "be asked.",
+      "  bulkheadctl verdict --from shop/web --to shop/db --port tcp/5432\n"
+      "  bulkheadctl verdict --from world --to web --port tcp/443 -o json | jq .ingress\n"
+      "  bulkheadctl verdict --from job --to 10.0.0.7 --port icmp            a ping\n"
+      "  bulkheadctl verdict --image node.image --from a --to b --port udp/53   offline",
+      {{"from,f", "A", "the sender", false, Completes::kEndpoints},
+       {"to,t", "B", "the receiver", false, Completes::kEndpoints},
+       {"port,p", "PROTO/PORT", "tcp/443, udp/53, sctp/2905, icmp[/TYPE], icmpv6[/TYPE], proto/47", false,
+        Completes::kNothing},
+       {"image", "FILE", "judge by an image file instead of asking the data plane", false,
+        Completes::kFiles}},
+      nullptr,
+      verdict};
 }
 
 }  // namespace bulkhead::ctl

@@ -46,6 +46,18 @@ TEST_F(Explain, a_default_denial_names_who_isolates_and_the_ports_that_the_peer_
   EXPECT_EQ(side["nearest"]["words"], "it allows tcp/8080, tcp/9000-9100 from shop/web, not tcp/22");
 }
 
+TEST_F(Explain, an_end_names_every_policy_that_selects_it_and_the_one_that_decides) {
+  const Value allowed = ask("api", "db", "tcp/5432")["ingress"]["selected_by"];
+  ASSERT_EQ(allowed.size(), 1u);
+  EXPECT_EQ(allowed[0]["policy"], "SegmentationPolicy shop/shop");
+  EXPECT_EQ(allowed[0]["rules"], 2);
+  EXPECT_EQ(allowed[0]["isolates"], true);
+  EXPECT_EQ(allowed[0]["answer"], "decides");
+  EXPECT_TRUE(ask("api", "db", "tcp/1")["ingress"]["selected_by"][0]["answer"].is_null());
+  EXPECT_TRUE(ask("lab/open", "lab/open", "tcp/1")["ingress"]["selected_by"].empty());
+  EXPECT_TRUE(ask("world", "web", "tcp/443")["egress"]["selected_by"].empty());
+}
+
 TEST_F(Explain, a_peer_that_no_rule_admits_is_told_whom_the_port_is_open_for) {
   const Value answer = ask("job", "api", "tcp/8080");
   EXPECT_EQ(answer["allowed"], false);
