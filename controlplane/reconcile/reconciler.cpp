@@ -129,6 +129,15 @@ void Reconciler::refuse(std::string why) {
   publish_.refused = std::move(why);
 }
 
+/// Whenever they are others than before.
+void Reconciler::log_conflicts(const compile::Output& output) {
+  std::vector<std::string> messages;
+  for (const compile::Conflict& conflict : output.conflicts) messages.push_back(conflict.message);
+  if (messages == logged_conflicts_) return;
+  for (const std::string& message : messages) spdlog::warn("{}", message);
+  logged_conflicts_ = std::move(messages);
+}
+
 void Reconciler::log_notes() {
   for (const attach::Note& note : ports_.take_notes()) {
     spdlog::log(note.warning ? spdlog::level::warn : spdlog::level::info, "{}", note.text);
@@ -192,6 +201,7 @@ void Reconciler::compile() {
   if (const auto* refusal = std::get_if<compile::Refusal>(&compiled)) return refuse(refusal->reason);
   const auto& output = std::get<compile::Output>(compiled);
   publish_.compile_us = since_us(start);
+  log_conflicts(output);
   if (const auto wrong = publisher_.offer(output.policy, output.binding)) return refuse(*wrong);
   publish_.refused.clear();
 }

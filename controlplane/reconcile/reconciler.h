@@ -63,6 +63,7 @@ class Reconciler {
   std::vector<policies::AddressBytes> node_addresses() const;
   void log_refusals(const char* what, const source::Health& health, std::vector<policies::Error>& logged);
   void log_notes();
+  void log_conflicts(const compile::Output& output);
   void refuse(std::string why);
 
   config::Config config_;
@@ -82,6 +83,7 @@ class Reconciler {
   std::int64_t started_ms_ = 0;
   PublishStatus publish_;
   std::vector<policies::Error> logged_static_, logged_policies_;
+  std::vector<std::string> logged_conflicts_;
 };
 
 }  // namespace bulkhead::reconcile

@@ -9,6 +9,11 @@
 namespace bulkhead::ctl {
 namespace {
 
+Value error_value(const policies::Error& error) {
+  return {{"file", error.origin.file}, {"line", error.origin.line}, {"column", error.origin.column},
+          {"path", error.path},        {"message", error.message},  {"text", policies::format(error)}};
+}
+
 Answer validate(const Invocation& invocation) {
   const auto operands = invocation.texts("file");
   if (operands.empty()) throw Failure(kExitUsage, "policy validate: a FILE or DIR is missing");
@@ -16,13 +21,9 @@ Answer validate(const Invocation& invocation) {
   const policies::Loaded loaded = policies::load_paths(paths);
 
   Value errors = Value::array();
-  for (const policies::Error& error : loaded.errors)
-    errors.push_back({{"file", error.origin.file},
-                      {"line", error.origin.line},
-                      {"column", error.origin.column},
-                      {"path", error.path},
-                      {"message", error.message},
-                      {"text", policies::format(error)}});
+  for (const policies::Error& error : loaded.errors) errors.push_back(error_value(error));
+  Value warnings = Value::array();
+  for (const policies::Error& warning : loaded.warnings) warnings.push_back(error_value(warning));
   std::size_t rules = 0;
   for (const policies::Policy& policy : loaded.policies.policies) {
     for (const policies::Clause& clause : policy.clauses) rules += clause.rules.size();
@@ -31,10 +32,13 @@ Answer validate(const Invocation& invocation) {
            {"files", paths.size()},
            {"objects", loaded.policies.policies.size()},
            {"rules", rules},
-           {"errors", std::move(errors)}},
+           {"errors", std::move(errors)},
+           {"warnings", std::move(warnings)}},
           [](const Value& value, Terminal& terminal) {
             for (const Value& error : value["errors"])
               terminal.out() << terminal.paint(Colour::kBad, escape(plain(error["text"]))) << '\n';
+            for (const Value& warning : value["warnings"])
+              terminal.out() << "warning: " << escape(plain(warning["text"])) << '\n';
             if (value["valid"] == true)
               terminal.out() << terminal.paint(Colour::kGood, "valid") << ": " << plain(value["objects"])
                              << " objects with " << plain(value["rules"]) << " rules in "

@@ -207,6 +207,23 @@ TEST_F(Cli, policy_validation_prints_the_place_of_every_error) {
   EXPECT_EQ(ctl({"policy", "validate"}).exit, kExitUsage);
 }
 
+TEST_F(Cli, policy_validation_prints_warnings_and_calls_the_set_valid) {
+  const Result result =
+      ctl({"policy", "validate", write("names.yaml", R"(apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: names}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {namespaces: {}}
+  egress: [{action: Accept, to: [{domainNames: [kubernetes.io]}]}]
+)")});
+  EXPECT_EQ(result.exit, kExitGood);
+  EXPECT_TRUE(contains(result.out, "warning: ")) << result.out;
+  EXPECT_TRUE(contains(result.out, "names.yaml:8:")) << result.out;
+  EXPECT_TRUE(contains(result.out, "valid")) << result.out;
+}
+
 TEST_F(Cli, completion_knows_every_command_and_option) {
   const std::string script = ctl({"completion", "bash"}).out;
   for (const Command& command : commands()) {

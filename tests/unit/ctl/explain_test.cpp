@@ -33,6 +33,36 @@ TEST_F(Explain, an_allowed_flow_names_the_rule_and_line_at_both_ends) {
   }
 }
 
+TEST_F(Explain, an_answer_names_its_tier_and_the_rules_that_passed_the_packet_on) {
+  shop_ = shop::compile_shop(R"(apiVersion: policy.networking.k8s.io/v1alpha1
+kind: AdminNetworkPolicy
+metadata: {name: guard}
+spec:
+  priority: 7
+  subject: {pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: api}}}}
+  ingress:
+  - {name: own, action: Pass, from: [{pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: web}}}}]}
+  - {name: rest, action: Deny, from: [{namespaces: {}}]}
+)");
+  const Value passed = ask("web", "api", "tcp/8080")["ingress"];
+  EXPECT_EQ(passed["rule"]["name"], "web-to-api");
+  EXPECT_EQ(passed["rule"]["tier"], "application");
+  ASSERT_EQ(passed["passed"].size(), 1u);
+  EXPECT_EQ(passed["passed"][0]["action"], "pass");
+  EXPECT_EQ(
+      passed["why"],
+      "allowed by SegmentationPolicy shop/shop, rule 'web-to-api' (shop.yaml:6), after AdminNetworkPolicy "
+      "guard, rule 'own' (more.yaml:8) passed it on");
+  const Value isolated = ask("web", "api", "tcp/22")["ingress"];
+  EXPECT_EQ(isolated["fate"], "denied_default");
+  EXPECT_EQ(isolated["passed"].size(), 1u);
+  const Value denied = ask("job", "api", "tcp/8080")["ingress"];
+  EXPECT_EQ(denied["fate"], "denied_policy");
+  EXPECT_EQ(denied["why"], "denied by AdminNetworkPolicy guard, rule 'rest' (more.yaml:9)");
+  EXPECT_EQ(denied["rule"]["tier"], "platform");
+  EXPECT_EQ(denied["rule"]["priority"], 7);
+}
+
 TEST_F(Explain, a_default_denial_names_who_isolates_and_the_ports_that_the_peer_may_use) {
   const Value side = ask("web", "api", "tcp/22")["ingress"];
   EXPECT_EQ(side["fate"], "denied_default");

@@ -82,7 +82,8 @@ struct Image {
   image::View view;
 };
 
-inline Image compile_shop() {
+/// `more` is a file of further policies.
+inline Image compile_shop(const char* more = "") {
   policies::Cluster cluster;
   for (const char* name : {"shop", "lab", "far"})
     cluster.namespaces.push_back({name, {{"kubernetes.io/metadata.name", name}}});
@@ -94,7 +95,7 @@ inline Image compile_shop() {
                        endpoint("lab", "open", "open", {"10.0.1.2"}, true),
                        endpoint("far", "pod", "far", {"10.0.2.1"})};
   cluster.endpoints.back().node = "elsewhere";
-  const policies::File files[] = {{"shop.yaml", kEdges}, {"lab.yaml", kPods}};
+  const policies::File files[] = {{"shop.yaml", kEdges}, {"lab.yaml", kPods}, {"more.yaml", more}};
   const policies::Loaded loaded = policies::load(files);
   for (const policies::Error& error : loaded.errors) ADD_FAILURE() << policies::format(error);
 
