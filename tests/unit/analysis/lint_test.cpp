@@ -281,6 +281,42 @@ TEST(Lint, effects_are_those_of_leaving_out_each_rule_alone) {
   EXPECT_GT(some, 30u);
 }
 
+/// One rule governs web's egress and job's ingress, the other job's egress and db's ingress: the way from web to db could be
+/// either's doing, and is the first one's alone.
+TEST(Lint, of_two_rules_at_both_ends_of_a_change_only_the_one_that_makes_it_has_an_effect) {
+  const auto who = [](const char* app) {
+    return policies::EndpointSelector{std::nullopt, {}, {{{"app", policies::Operator::kIn, {app}}}}};
+  };
+  const auto clause = [&](policies::Direction direction, const char* subject, bool isolates,
+                          policies::Peer peer) {
+    policies::Clause made{direction, who(subject), isolates, {}};
+    made.rules.push_back({"edge", policies::Action::kAllow, {std::move(peer)}, true, {}, {"p.yaml", 1, 1}});
+    return made;
+  };
+  policies::PolicySet set;
+  for (const char* name : {"first", "second"}) {
+    policies::Policy policy;
+    policy.kind = "SegmentationPolicy";
+    policy.namespace_name = "shop";
+    policy.name = name;
+    set.policies.push_back(policy);
+  }
+  set.policies[0].clauses = {clause(policies::Direction::kEgress, "web", true, who("db")),
+                             clause(policies::Direction::kIngress, "job", true, who("job"))};
+  set.policies[1].clauses = {clause(policies::Direction::kEgress, "job", false, policies::Everyone{}),
+                             clause(policies::Direction::kIngress, "db", false, policies::Everyone{})};
+  const policies::Cluster cluster = shop();
+  property::Scenario scenario;
+  scenario.cluster = cluster;
+  scenario.policies = set;
+  const auto compiled = compile_all(cluster, set, {});
+  const auto rules = written_rules(set, subjects_of(scenario));
+  ASSERT_EQ(rules.size(), 2u);
+  const auto outcomes = effects(cluster, set, {}, *std::get<std::unique_ptr<Compiled>>(compiled), rules, 10);
+  EXPECT_EQ(outcomes[0].effect, Effect::kSome);
+  EXPECT_EQ(outcomes[1].effect, Effect::kNone);
+}
+
 TEST(Lint, rules_are_left_undecided_where_no_compile_is_left) {
   const policies::File file{"p.yaml", kEdges};
   const policies::Loaded loaded = policies::load(std::span(&file, 1));
