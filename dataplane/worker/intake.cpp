@@ -68,7 +68,7 @@ void Worker::take_in(port::Port& port, rte_mbuf** packets, std::uint32_t count) 
   rte_mbuf* others[port::kBurst];
   std::uint32_t other = 0, plain = 0;
   if (port.vlan() == 0) {
-    const packet::FrameHead head = packet::frame_head(port.own_mac(), port::Port::unpack(port.peer(true)));
+    const packet::ExpectedV4 expected(port.own_mac(), port::Port::unpack(port.peer(true)));
     packet::Parsed* parsed = batch_.parsed;
     for (std::uint32_t i = 0; i < count && i < kAhead; ++i)
       rte_prefetch0(rte_pktmbuf_mtod(packets[i], void*));
@@ -78,7 +78,7 @@ void Worker::take_in(port::Port& port, rte_mbuf** packets, std::uint32_t count) 
       const bool finished = (packet->ol_flags & RTE_MBUF_F_TX_L4_MASK) == 0;
       const bool is_plain =
           finished && packet::parse_expected_v4(rte_pktmbuf_mtod(packet, const std::uint8_t*),
-                                                packet->data_len, packet->pkt_len, head, *parsed);
+                                                packet->data_len, packet->pkt_len, expected, *parsed);
       // Both lists are written, and one of them grows: no branch to mispredict.
       batch_.packets[plain] = packet;
       others[other] = packet;
