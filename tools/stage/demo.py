@@ -1,4 +1,5 @@
 """The story that tools/demo tells. Five containers, two policies, and what can go wrong with a node while it works."""
+import pathlib
 import sys
 import time
 
@@ -77,11 +78,21 @@ def set_up(stage):
 
 
 def why(stage, source, target, protocol, port):
-    answer = stage.ctl("verdict", "--from", source, "--to", target, "--port",
-                       protocol if protocol == "icmp" else f"{protocol}/{port}", check=False).stdout
-    lines = [line.strip() for line in answer.splitlines()[1:] if line.strip()]
-    decisive = [line for line in lines if line.startswith("deny")] or [line for line in lines if line.startswith("allow")]
-    return (decisive or lines or ["?"])[0].replace(str(stage.dir) + "/", "")
+    """The end that decided, in a few words, from the answer of `bulkheadctl verdict`."""
+    answer = stage.ctl_json("verdict", "--from", source, "--to", target, "--port",
+                            protocol if protocol == "icmp" else f"{protocol}/{port}")
+
+    def place(one):
+        return f"({pathlib.Path(one['file']).relative_to(stage.dir)}:{one['line']})"
+
+    side = answer[answer["direction"]]
+    end = side["end"].split("/")[-1]
+    if rule := side["rule"]:
+        return f"{rule['action']} by rule '{rule['name']}' {place(rule)}"
+    if isolated := side["isolated_by"]:
+        near = f"; nearest: {side['nearest']['rule']['name']}" if side["nearest"] else ""
+        return f"{end} is isolated {place(isolated[0])}{near}"
+    return f"no policy speaks of {end}'s {answer['direction']}, the posture is {side['posture']}"
 
 
 def table(stage):
@@ -217,18 +228,21 @@ def killed_data_plane(stage):
 
 def main():
     began = time.monotonic()
-    with Stage() as stage:
-        try:
-            set_up(stage)
-            for act in (table, intruder, revoke, swaps, killed_control_plane, killed_data_plane):
-                act(stage)
-        except StageError as error:
-            failures.append(str(error))
-            print(f"\n{error}\n-- data plane --\n{stage.log('dataplane.log')[-3000:]}\n-- control plane --\n"
-                  f"{stage.log('controlplane.log')[-3000:]}", file=sys.stderr)
-        except KeyboardInterrupt:
-            print("\ninterrupted: cleaning up", file=sys.stderr)
-            failures.append("interrupted")
+    try:
+        with Stage() as stage:
+            try:
+                set_up(stage)
+                for act in (table, intruder, revoke, swaps, killed_control_plane, killed_data_plane):
+                    act(stage)
+            except StageError as error:
+                failures.append(str(error))
+                print(f"\n{error}\n-- data plane --\n{stage.log('dataplane.log')[-3000:]}\n-- control plane --\n"
+                      f"{stage.log('controlplane.log')[-3000:]}", file=sys.stderr)
+            except KeyboardInterrupt:
+                print("\ninterrupted: cleaning up", file=sys.stderr, flush=True)
+                raise
+    except KeyboardInterrupt:
+        failures.append("interrupted")
     title("Everything was as expected." if not failures else "Not as expected: " + "; ".join(failures))
     print(f"  {time.monotonic() - began:.0f} s; namespaces, processes and files are gone again")
     return 1 if failures else 0

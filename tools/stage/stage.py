@@ -12,6 +12,7 @@ close() ends only what it started, also after an interrupt.
 import json
 import os
 import pathlib
+import secrets
 import shutil
 import signal
 import subprocess
@@ -33,7 +34,7 @@ class Stage:
     def __init__(self, workers=1, dataplane_args=(), kubernetes=False, posture="deny", debounce_ms=2, host=True,
                  config=None):
         self.id = f"bh{os.getpid()}"
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="bulkhead-stage-"))
+        self.dir = pathlib.Path(tempfile.gettempdir()) / f"bulkhead-stage-{self.id}-{secrets.token_hex(4)}"
         self.run_dir = self.dir / "run"
         self.workers = workers
         self.dataplane_args = list(dataplane_args)
@@ -47,11 +48,16 @@ class Stage:
         self.namespaces = []
         self.processes = []
         self.dataplane = self.controlplane = None
-        (self.dir / "policies").mkdir()
-        self._netns("node")
 
     def __enter__(self):
-        signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            self.dir.mkdir(mode=0o700)
+            (self.dir / "policies").mkdir()
+            self._netns("node")
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *_):
@@ -62,8 +68,8 @@ class Stage:
         return f"{self.id}-{name}"
 
     def _netns(self, name):
+        self.namespaces.append(name)  # first: an interrupt may come while it is made
         self.sh(f"ip netns add {self.netns(name)}")
-        self.namespaces.append(name)
         self.sh(f"ip -n {self.netns(name)} link set lo up")
 
     def neighbour(self, name):
@@ -113,6 +119,10 @@ class Stage:
             config["node"]["gateways"] = ["10.88.0.1", "fd88::1"]
             config["host"] = {"interface": "bulkhead0", "addresses": ["10.88.0.1/16", "fd88::1/64"]}
         (self.dir / "controlplane.yaml").write_text(json.dumps(config))
+        # With hugepages the flow table would go to the machine's own mount, and stay there.
+        if int(pathlib.Path("/proc/sys/vm/nr_hugepages").read_text()):
+            (self.run_dir / "hugepages").mkdir(parents=True, exist_ok=True)
+            self.sh(f"mount -t hugetlbfs -o mode=0700 hugetlbfs {self.run_dir}/hugepages")
         self.start_dataplane()
         self.start_controlplane()
         if ready:
@@ -194,7 +204,8 @@ class Stage:
 
     # -- the end ------------------------------------------------------------------------------------------------------
     def close(self):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for interrupt in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(interrupt, signal.SIG_IGN)
         for process in reversed(self.processes):
             if process.poll() is None:
                 process.terminate()
@@ -205,8 +216,12 @@ class Stage:
                     process.wait()
         self.processes = []
         for name in reversed(self.namespaces):
+            # Started, but not noted any more when an interrupt came.
+            for pid in self.sh(f"ip netns pids {self.netns(name)}", check=False).stdout.split():
+                self.sh(f"kill -9 {pid}", check=False)
             self.sh(f"ip netns del {self.netns(name)}", check=False)
         self.namespaces = []
         self.sh(f"umount {self.run_dir}/hugepages", check=False)
         shutil.rmtree(self.dir, ignore_errors=True)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for interrupt in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(interrupt, signal.default_int_handler)
