@@ -14,6 +14,7 @@
 #include "controlplane/reconcile/version.h"
 #include "controlplane/source/policy_directory.h"
 #include "controlplane/source/static_file.h"
+#include "policies/load/nearest.h"
 
 namespace {
 
@@ -74,11 +75,23 @@ int main(int argc, char** argv) {
       ("help,h", "print this text");
   options::variables_map given;
   try {
-    options::store(options::command_line_parser(argc, argv)
-                       .options(described)
-                       .positional(options::positional_options_description{})
-                       .run(),
-                   given);
+    options::store(
+        options::command_line_parser(argc, argv)
+            .options(described)
+            .positional(options::positional_options_description{})
+            .style(options::command_line_style::unix_style & ~options::command_line_style::allow_guessing)
+            .run(),
+        given);
+  } catch (const options::unknown_option& unknown) {
+    const std::string typed = unknown.get_option_name();
+    static constexpr std::string_view kOptions[] = {"--config", "--check-config", "--log", "--version",
+                                                    "--help"};
+    std::cerr << "bulkhead-controlplane: there is no option \"" << typed << "\""
+              << policies::did_you_mean(typed, kOptions) << " (see --help)\n";
+    return 2;
+  } catch (const options::too_many_positional_options_error&) {
+    std::cerr << "bulkhead-controlplane: takes options only, no operands (see --help)\n";
+    return 2;
   } catch (const options::error& error) {
     std::cerr << "bulkhead-controlplane: " << error.what() << " (see --help)\n";
     return 2;

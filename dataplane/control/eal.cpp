@@ -85,6 +85,10 @@ bool wants_pci(const Options& options) {
 
 std::variant<Eal, std::string> start_eal(const Options& options) {
   Eal eal;
+  const std::vector<std::uint32_t> allowed = allowed_cpus();
+  for (const std::uint32_t cpu : options.cpus)
+    if (std::find(allowed.begin(), allowed.end(), cpu) == allowed.end())
+      return "--cpus: processor " + std::to_string(cpu) + " found, expected one that this process may use";
   const std::uint64_t needed = pool_bytes(options) + (std::uint64_t{32} << 20);
   eal.hugepages = options.hugepages && free_hugepage_bytes() >= needed;
   if (options.hugepages && !eal.hugepages)

@@ -1,7 +1,9 @@
 #include "dataplane/control/options.h"
 
+#include <algorithm>
 #include <boost/program_options.hpp>
 #include <iostream>
+#include <numeric>
 #include <sstream>
 
 #include "dataplane/abi/telemetry.h"
@@ -42,6 +44,35 @@ bool read_cpus(const std::string& text, std::vector<std::uint32_t>& cpus) {
 Parsed wrong(const std::string& what) {
   std::cerr << "bulkhead-dataplane: " << what << "\nTry 'bulkhead-dataplane --help'.\n";
   return {std::nullopt, 2};
+}
+
+/// Insertions, deletions and replacements that make `a` of `b`.
+std::size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = row[0]++;
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
+
+/// "there is no option '--flow'; did you mean '--flows'?"
+std::string unknown_option(const std::string& typed, const po::options_description& described) {
+  std::string nearest;
+  std::size_t distance = typed.size() / 3 + 1;
+  for (const auto& option : described.options()) {
+    const std::string name = "--" + option->long_name();
+    const std::size_t found = edit_distance(typed, name);
+    if (found >= distance) continue;
+    nearest = name;
+    distance = found;
+  }
+  return "there is no option '" + typed + "'" + (nearest.empty() ? "" : "; did you mean '" + nearest + "'?");
 }
 
 struct Bound {
@@ -94,8 +125,18 @@ Parsed parse_options(int argc, const char* const* argv) {
       else
         words.push_back(word);
     }
-    po::store(po::command_line_parser(words).options(visible).positional({}).run(), values);
+    using namespace po::command_line_style;
+    po::store(po::command_line_parser(words)
+                  .options(visible)
+                  .positional({})
+                  .style(unix_style & ~allow_guessing)
+                  .run(),
+              values);
     po::notify(values);
+  } catch (const po::unknown_option& unknown) {
+    return wrong(unknown_option(unknown.get_option_name(), visible));
+  } catch (const po::too_many_positional_options_error&) {
+    return wrong("takes options only, no operands");
   } catch (const po::error& error) {
     return wrong(error.what());
   }

@@ -49,8 +49,10 @@ TEST(Options, wrong_usage_is_exit_code_2_and_one_line_that_names_option_value_an
         Case{{"--cpus", "2000"}, "--cpus 2000"}, Case{{"--cpus", ","}, "--cpus ,"},
         Case{{"--timeout-udp", "0"}, "a timeout of 0 s: expected 1 to"},
         Case{{"--log-level", "loud"}, "--log-level loud: expected debug, info, warn or error"},
-        Case{{"--flow", "100", "--nonsense"}, "--nonsense"}, Case{{"stray"}, ""},
-        Case{{"--run-dir"}, "--run-dir"}, Case{{"--eal"}, "--eal"}}) {
+        Case{{"--flow", "100"}, "there is no option '--flow'; did you mean '--flows'?"},
+        Case{{"--nonsense"}, "there is no option '--nonsense'\n"},
+        Case{{"stray"}, "takes options only, no operands"}, Case{{"--run-dir"}, "--run-dir"},
+        Case{{"--eal"}, "--eal"}}) {
     const Outcome outcome = parse(c.words);
     EXPECT_FALSE(outcome.parsed.options) << c.line;
     EXPECT_EQ(outcome.parsed.exit_code, 2) << c.line;
