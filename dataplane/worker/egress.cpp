@@ -17,14 +17,35 @@ bool Worker::may_leave_by(const port::Port& out) const {
          image_->endpoint_of_port[out.number()].load(std::memory_order_relaxed) != 0;
 }
 
+/// A way out, and all that a burst needs to know of it.
+struct Worker::Aim {
+  port::Port* out = nullptr;
+  abi::Fate closed = abi::Fate::kPortGone;  // kForwarded: packets may leave by it
+  std::uint32_t mtu = 0;
+  packet::FrameHead heads[2];    // what a frame to the far end starts with: IPv6, IPv4
+  bool resolved[2] = {};         // the far end's MAC is known
+  Outbox::Lane* lane = nullptr;  // null: emit() knows what to do
+};
+
+Worker::Aim Worker::aim(std::uint16_t number) {
+  Aim aim;
+  aim.out = env_.ports.at(number);
+  if (aim.out == nullptr) return aim;
+  aim.closed = may_leave_by(*aim.out) ? abi::Fate::kForwarded : abi::Fate::kPortOnHold;
+  aim.mtu = aim.out->mtu();
+  for (const bool v4 : {false, true}) {
+    const std::uint64_t peer = aim.out->peer(v4);
+    aim.resolved[v4] = peer != 0;
+    aim.heads[v4] = packet::frame_head(port::Port::unpack(peer), aim.out->own_mac());
+  }
+  if (aim.out->vlan() == 0) aim.lane = outbox_.lane(number);
+  return aim;
+}
+
 /// Gives every packet of the batch its fate; those that are allowed go to the outbox.
 void Worker::send_on(Batch& batch) {
-  std::uint32_t last = 0;
-  port::Port* out = nullptr;
-  abi::Fate closed = abi::Fate::kPortGone;
-  packet::FrameHead heads[2];  // what a frame to the port's far end starts with: IPv6, IPv4
-  std::uint64_t peers[2] = {};
-  std::uint32_t mtu = 0;
+  std::uint16_t aimed = 0;  // no port has this number
+  Aim to;
   for (std::uint32_t i = 0; i < batch.count; ++i) {
     rte_mbuf* packet = batch.packets[i];
     const packet::Parsed& parsed = batch.parsed[i];
@@ -32,39 +53,32 @@ void Worker::send_on(Batch& batch) {
       drop(packet, batch.fates[i]);
       continue;
     }
-    if (batch.egress[i] != last || out == nullptr) [[unlikely]] {
-      last = batch.egress[i];
-      out = env_.ports.at(last);
-      closed = out == nullptr       ? abi::Fate::kPortGone
-               : may_leave_by(*out) ? abi::Fate::kForwarded
-                                    : abi::Fate::kPortOnHold;
-      for (const bool v4 : {false, true}) {
-        peers[v4] = out != nullptr ? out->peer(v4) : 0;
-        if (out != nullptr) heads[v4] = packet::frame_head(port::Port::unpack(peers[v4]), out->own_mac());
-      }
-      mtu = out != nullptr ? out->mtu() : 0;
-    }
-    if (closed != abi::Fate::kForwarded) [[unlikely]] {
-      drop(packet, closed);
-      continue;
-    }
-    if (parsed.hop_limit <= 1) [[unlikely]] {
-      count(tell_sender(packet, parsed, false, 0) ? abi::Fate::kIcmpTimeExceeded : abi::Fate::kHopLimit);
-      rte_pktmbuf_free(packet);
-      continue;
+    if (batch.egress[i] != aimed) [[unlikely]] {
+      aimed = batch.egress[i];
+      to = aim(aimed);
     }
     const bool v4 = (parsed.flags & packet::kIpv4) != 0;
-    if (peers[v4] == 0) [[unlikely]] {
+    const bool plain =
+        parsed.hop_limit > 1 && parsed.l3_bytes <= to.mtu && (packet->ol_flags & kUnfinished) == 0;
+    if (to.closed == abi::Fate::kForwarded && to.resolved[v4] && plain) [[likely]] {
+      rewrite(packet, parsed, to.heads[v4]);
+      ++accepted_;
+      if (to.lane != nullptr && to.lane->count < Outbox::kPackets) [[likely]] {
+        Outbox::put(*to.lane, packet);
+        continue;
+      }
+      emit(packet, *to.out);
+    } else if (to.closed != abi::Fate::kForwarded) {
+      drop(packet, to.closed);
+    } else if (parsed.hop_limit <= 1) {
+      count(tell_sender(packet, parsed, false, 0) ? abi::Fate::kIcmpTimeExceeded : abi::Fate::kHopLimit);
+      rte_pktmbuf_free(packet);
+    } else if (!to.resolved[v4]) {
       drop(packet, abi::Fate::kNextHopUnresolved);
-      continue;
+    } else {
+      finish(packet, parsed, *to.out, to.heads[v4]);
     }
-    if (parsed.l3_bytes > mtu || (packet->ol_flags & kUnfinished) != 0) [[unlikely]] {
-      finish(packet, parsed, *out, heads[v4]);
-      continue;
-    }
-    rewrite(packet, parsed, heads[v4]);
-    ++accepted_;
-    emit(packet, *out);
+    aimed = 0;  // the outbox may have been flushed on the way: its lanes are others now
   }
 }
 

@@ -75,6 +75,8 @@ class Worker {
   void deny(const packet::Parsed& parsed, abi::Fate fate, const classify::Answer& answer);
 
   // egress.cpp
+  struct Aim;
+  Aim aim(std::uint16_t number);
   void send_on(Batch& batch);
   bool may_leave_by(const port::Port& out) const;
   void emit_slowly(rte_mbuf* packet, port::Port& out);
