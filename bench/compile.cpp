@@ -5,7 +5,8 @@
 //
 // Arguments: policies, identities, namespaces, pods, pods of this node. Every policy selects one app of its
 // namespace for both directions, with peers by label, by namespace and by address block, and ports by number, range and
-// name. Counters: bytes of both sections, rule sets, rows and columns of the ingress matrix.
+// name. With tiers, there are a hundred ClusterNetworkPolicies of ten rules a direction about all namespaces or a third of
+// them, two to a priority. Counters: bytes of both sections, rule sets, rows and columns of the ingress matrix.
 #include "controlplane/compile/compile.h"
 
 #include <benchmark/benchmark.h>
@@ -93,6 +94,29 @@ class PolicyMaker {
     return set;
   }
 
+  /// A policy of a tier about a third or all of the namespaces: ten rules a direction that pass, deny and allow.
+  policies::Policy cluster_policy(std::uint32_t number) {
+    policies::Policy policy;
+    policy.kind = "ClusterNetworkPolicy";
+    policy.name = numbered("guard-", number);
+    policy.tier = number % 2 == 0 ? policies::Tier::kPlatform : policies::Tier::kBaseline;
+    policy.priority = number / 4;  // two of a tier share each
+    const policies::Selector prod{{{"env", policies::Operator::kIn, {"prod"}}}};
+    const policies::EndpointSelector subject{std::nullopt, number % 3 == 0 ? prod : policies::Selector{}, {}};
+    for (const auto direction : {policies::Direction::kIngress, policies::Direction::kEgress}) {
+      policies::Clause clause{direction, subject, false, {}};
+      for (std::uint32_t i = 0; i < 10; ++i) {
+        policies::Peer peer = app(random_() % shape_.identities);
+        if (i % 2 == 1) peer = other_peer();
+        clause.rules.push_back(
+            rule(i, {std::move(peer)}, port(static_cast<std::uint16_t>(2000 + random_() % 50))));
+        clause.rules.back().action = static_cast<policies::Action>(random_() % 3);
+      }
+      policy.clauses.push_back(std::move(clause));
+    }
+    return policy;
+  }
+
  private:
   policies::Policy policy(std::uint32_t number) {
     const std::uint32_t identity = number % shape_.identities;
@@ -145,11 +169,13 @@ class PolicyMaker {
   std::mt19937 random_{42};
 };
 
-void full_compile(benchmark::State& state) {
+void compile_repeatedly(benchmark::State& state, std::uint32_t cluster_policies) {
   const auto argument = [&](std::size_t index) { return static_cast<std::uint32_t>(state.range(index)); };
   const Shape shape{argument(0), argument(1), argument(2), argument(3), argument(4)};
   const policies::Cluster cluster = make_cluster(shape);
-  const policies::PolicySet set = PolicyMaker(shape).run();
+  PolicyMaker maker(shape);
+  policies::PolicySet set = maker.run();
+  for (std::uint32_t i = 0; i < cluster_policies; ++i) set.policies.push_back(maker.cluster_policy(i));
   Output output;
   for (auto _ : state) {
     auto compiled = compile({.cluster = cluster, .policies = set, .node = {.name = "node-0"}});
@@ -165,6 +191,14 @@ void full_compile(benchmark::State& state) {
   state.counters["columns"] = static_cast<double>(output.stats.peer_classes[0]);
 }
 
+void full_compile(benchmark::State& state) {
+  compile_repeatedly(state, 0);
+}
+
+void full_compile_with_tiers(benchmark::State& state) {
+  compile_repeatedly(state, 100);
+}
+
 BENCHMARK(full_compile)
     ->Unit(benchmark::kMillisecond)
     ->ArgNames({"policies", "identities", "namespaces", "pods", "local"})
@@ -172,6 +206,11 @@ BENCHMARK(full_compile)
     ->Args({100, 100, 10, 100, 100})
     ->Args({1'000, 1'000, 50, 1'000, 1'000})
     ->Args({30'000, 6'000, 1'000, 30'000, 30})
+    ->Args({30'000, 6'000, 1'000, 30'000, 500});
+BENCHMARK(full_compile_with_tiers)
+    ->Unit(benchmark::kMillisecond)
+    ->ArgNames({"policies", "identities", "namespaces", "pods", "local"})
+    ->Args({1'000, 1'000, 50, 1'000, 1'000})
     ->Args({30'000, 6'000, 1'000, 30'000, 500});
 
 }  // namespace
