@@ -210,7 +210,7 @@ BENCHMARK(full_compile)
 BENCHMARK(full_compile_with_tiers)
     ->Unit(benchmark::kMillisecond)
     ->ArgNames({"policies", "identities", "namespaces", "pods", "local"})
-    ->Args({1'000, 1'000, 50, 1'000, 1'000})
+    ->Args({1'000, 1'000, 50, 1'000, 100})
     ->Args({30'000, 6'000, 1'000, 30'000, 500});
 
 }  // namespace

@@ -49,13 +49,12 @@ std::uint32_t Decisions::decide(RuleList matching, image::Decision otherwise, st
            (passed_.empty() || (passed_[i].platform != wanted && passed_[i].baseline != wanted));
   });
   if (rules_.passes) {
-    std::vector<std::uint32_t> answers;
-    for (std::size_t i = 0; i < answer_.size(); ++i)
-      answers.insert(answers.end(), {answer_[i], passed_[i].platform, passed_[i].baseline});
-    answer_ = std::move(answers);
+    row_.clear();
+    for (const image::Passed& passed : passed_) row_.insert(row_.end(), {passed.platform, passed.baseline});
+    answer_.push_back(passes_.intern(row_));
   }
   const std::uint32_t number = answers_.intern(answer_);
-  if (answers_.items().size() * sizeof(std::uint32_t) > limits_.section_bytes_max)
+  if ((answers_.items().size() + passes_.items().size()) * sizeof(std::uint32_t) > limits_.section_bytes_max)
     throw Refused{"the answers of " + std::to_string(answers_.size()) + " rule sets over " +
                   std::to_string(ports_.class_count()) + " port classes need more than the " +
                   std::to_string(limits_.section_bytes_max) + " bytes a section may have"};

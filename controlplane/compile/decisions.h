@@ -26,8 +26,10 @@ struct Dispute {
 
 class Decisions {
  public:
-  Decisions(const Rules& rules, const Ports& ports, ListTable& answers, const Limits& limits)
-      : rules_(rules), ports_(ports), answers_(answers), limits_(limits) {}
+  /// `answers` and `passed` are those of RuleSets.
+  Decisions(const Rules& rules, const Ports& ports, ListTable& answers, ListTable& passed,
+            const Limits& limits)
+      : rules_(rules), ports_(ports), answers_(answers), passes_(passed), limits_(limits) {}
 
   /// The number, in `answers`, of what `matching` (ascending) decides. Without baseline rules where the subject
   /// is isolated. Throws Refused where the answers outgrow a section.
@@ -54,10 +56,10 @@ class Decisions {
 
   const Rules& rules_;
   const Ports& ports_;
-  ListTable& answers_;
+  ListTable &answers_, &passes_;
   const Limits& limits_;
   std::uint32_t resolved_ = 0;
-  std::vector<std::uint32_t> answer_, covered_;
+  std::vector<std::uint32_t> answer_, covered_, row_;
   std::vector<image::Passed> passed_;        // empty where no rule passes
   std::vector<std::uint32_t> tier_, group_;  // by port class: a rule, or kNone
   std::vector<std::uint32_t> answered_by_;   // by port class: the latest policy of a group

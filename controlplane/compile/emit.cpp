@@ -95,15 +95,18 @@ void emit_subjects(const Compiled& compiled, std::uint32_t direction, ListTable&
 }
 
 void emit_verdicts(const Compiled& compiled, image::PolicyTables& tables) {
-  std::vector<std::uint32_t> answers = std::move(compiled.rule_sets.decisions).take_items();
+  ListTable& decisions = compiled.rule_sets.decisions;
   if (!compiled.rules.passes) {
-    tables.verdicts = std::move(answers);
+    tables.verdicts = std::move(decisions).take_items();
     return;
   }
-  for (std::size_t i = 0; i < answers.size(); i += 3) {
-    tables.verdicts.push_back(answers[i]);
-    tables.passed.push_back({answers[i + 1], answers[i + 2]});
+  for (std::uint32_t rule_set = 0; rule_set < decisions.size(); ++rule_set) {
+    const auto answers = decisions[rule_set];
+    tables.verdicts.insert(tables.verdicts.end(), answers.begin(), answers.end() - 1);
+    tables.passed_of.push_back(answers.back());
   }
+  const std::vector<std::uint32_t>& passed = compiled.rule_sets.passed.items();
+  for (std::size_t i = 0; i < passed.size(); i += 2) tables.passed.push_back({passed[i], passed[i + 1]});
 }
 
 image::PolicyTables policy_tables(const Compiled& compiled) {

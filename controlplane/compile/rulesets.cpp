@@ -24,13 +24,13 @@ struct ListRules {
 class RowBuilder {
  public:
   RowBuilder(std::uint32_t direction, const Rules& rules, const Ports& ports, const ClassesDirection& classes,
-             ListTable& decisions, const Limits& limits)
+             RuleSets& result, const Limits& limits)
       : direction_(direction),
         rules_(rules),
         governed_(rules.directions[direction]),
         ports_(ports),
         classes_(classes),
-        decisions_(rules, ports, decisions, limits),
+        decisions_(rules, ports, result.decisions, result.passed, limits),
         state_of_(classes.peers.size()) {
     for (std::uint32_t peer = 0; peer < classes.peers.size(); ++peer) {
       if (classes.peers[peer].resolved != 0) named_peers_.push_back(peer);
@@ -254,7 +254,7 @@ RuleSets build_rule_sets(const Rules& rules, const Ports& ports, const Classes& 
                     std::to_string(side.peers.size()) + " peer classes make a matrix larger than " +
                     std::to_string(limits.work_bytes_max) + " bytes"};
     std::vector<std::uint32_t> full(cells);
-    RowBuilder builder(direction, rules, ports, side, result.decisions, limits);
+    RowBuilder builder(direction, rules, ports, side, result, limits);
     for (std::size_t subject = 0; subject < side.subjects.size(); ++subject) {
       builder.next_row();
       builder.build(side.subjects[subject],

@@ -36,8 +36,9 @@ struct MetDispute {
 
 struct RuleSets {
   // For each port class a Decision of the image, whose rule index is the rule's place in Rules::rules plus one;
-  // where rules pass, followed by the two rules of an image::Passed.
+  // then, where rules pass, a number in `passed`.
   ListTable decisions;
+  ListTable passed;  // for each port class the two rules of an image::Passed
   Matrix matrices[2];
   std::vector<MetDispute> disputes[2];  // some for each pair of policies
 };

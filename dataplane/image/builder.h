@@ -44,7 +44,8 @@ struct PolicyTables {
   std::vector<std::uint32_t> matrix[kDirections];
   std::uint32_t rule_sets = 0;
   std::vector<Decision> verdicts;
-  std::vector<Passed> passed;  // empty, or as long as verdicts
+  std::vector<std::uint32_t> passed_of;  // empty, or by rule set
+  std::vector<Passed> passed;
   std::vector<SubjectClass> subjects[kDirections];
   std::vector<Identity> identities;
   std::vector<Policy> policies;

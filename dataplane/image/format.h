@@ -18,7 +18,7 @@
 //     (protocol, port) ── pages ──► port class
 //     matrix[direction][subject class][peer class] ──► rule set
 //     verdicts[rule set][port class] ──► allow | rule ──► policy, file:line, words
-//     passed[rule set][port class] ──► the rules that passed it on to that verdict; for people only
+//     passed[passed_of[rule set]][port class] ──► the rules that passed it on to that verdict; for people only
 //
 // Everything is little-endian (the only byte order supported). Tables follow one another in the order of layout.h
 // at 64-byte boundaries; padding is zero. Index 0 of records, identities, endpoints, rules and policies
@@ -153,14 +153,15 @@ struct PolicyHeader {
   TableRef pages;                              // uint16_t [n * kPageEntries]
   TableRef matrix[kDirections];                // uint32_t [subject_classes * peer_classes] -> rule set
   TableRef verdicts;                           // Decision [rule_sets * port_classes]
-  TableRef passed;                             // Passed [rule_sets * port_classes], or none at all
-  TableRef subjects[kDirections];              // SubjectClass [subject_classes]
-  TableRef identities;                         // Identity; 0 none
-  TableRef policies;                           // Policy; 0 none
-  TableRef rules;                              // Rule; 0 none
-  TableRef isolating;                          // uint32_t policy indexes
-  TableRef governing;                          // uint32_t rule indexes
-  TableRef strings;                            // char
+  TableRef passed_of;              // uint32_t [rule_sets] -> row of passed; none where no rule passes
+  TableRef passed;                 // Passed [rows * port_classes]
+  TableRef subjects[kDirections];  // SubjectClass [subject_classes]
+  TableRef identities;             // Identity; 0 none
+  TableRef policies;               // Policy; 0 none
+  TableRef rules;                  // Rule; 0 none
+  TableRef isolating;              // uint32_t policy indexes
+  TableRef governing;              // uint32_t rule indexes
+  TableRef strings;                // char
 };
 
 // ---------------------------------------------------------------------------------------------------------------------

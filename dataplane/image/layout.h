@@ -32,6 +32,7 @@ void for_each_table(Header& header, Visit visit) {
   visit("matrix[ingress]", header.matrix[kIngress], sizeof(std::uint32_t));
   visit("matrix[egress]", header.matrix[kEgress], sizeof(std::uint32_t));
   visit("verdicts", header.verdicts, sizeof(Decision));
+  visit("passed_of", header.passed_of, sizeof(std::uint32_t));
   visit("passed", header.passed, sizeof(Passed));
   visit("subjects[ingress]", header.subjects[kIngress], sizeof(SubjectClass));
   visit("subjects[egress]", header.subjects[kEgress], sizeof(SubjectClass));

@@ -21,7 +21,8 @@ struct View {
   const std::uint16_t* pages = nullptr;
   const std::uint32_t* matrix[kDirections] = {};
   const Decision* verdicts = nullptr;
-  const Passed* passed = nullptr;  // nullptr: no rule passes
+  const std::uint32_t* passed_of = nullptr;  // nullptr: no rule passes
+  const Passed* passed = nullptr;
   const SubjectClass* subjects[kDirections] = {};
   const Identity* identities = nullptr;
   const Policy* policies = nullptr;
@@ -116,10 +117,10 @@ inline Decision decide(const View& view, std::uint32_t direction, std::uint32_t 
 /// Who passed on what decide() answers.
 inline Passed passed(const View& view, std::uint32_t direction, std::uint32_t subject, std::uint32_t peer,
                      std::uint32_t port_class) {
-  if (subject == kNoSubject || view.passed == nullptr) return {};
+  if (subject == kNoSubject || view.passed_of == nullptr) return {};
   const std::uint32_t columns = view.policy->peer_classes[direction];
   const std::uint32_t rule_set = view.matrix[direction][std::uint64_t{subject} * columns + peer];
-  return view.passed[std::uint64_t{rule_set} * view.policy->port_classes + port_class];
+  return view.passed[std::uint64_t{view.passed_of[rule_set]} * view.policy->port_classes + port_class];
 }
 
 /// The whole answer. `direction` and `rule` name the end that decided: the first that denied, else the

@@ -62,9 +62,14 @@ std::optional<Refusal> check_verdicts(std::span<const std::byte> section, const 
 }
 
 std::optional<Refusal> check_passed(std::span<const std::byte> section, const PolicyHeader& header) {
-  if (header.passed.count == 0) return std::nullopt;
-  if (header.passed.count != header.verdicts.count)
-    return refuse_count("passed", header.passed.count, header.verdicts.count);
+  const std::uint64_t expected = header.passed_of.count == 0 ? 0 : header.rule_sets;
+  if (header.passed_of.count != expected) return refuse_count("passed_of", header.passed_of.count, expected);
+  const std::uint64_t rows = header.port_classes == 0 ? 0 : header.passed.count / header.port_classes;
+  if (header.passed.count != rows * header.port_classes || (expected == 0 && rows != 0))
+    return refuse_count("passed", header.passed.count, expected == 0 ? 0 : rows * header.port_classes);
+  const auto passed_of = table<std::uint32_t>(section, header.passed_of);
+  if (const auto bad = find_not_below(passed_of, rows); bad != passed_of.size())
+    return refuse_at("passed_of", "", bad, "row ", passed_of[bad], ", but there are ", rows);
   const auto passed = table<Passed>(section, header.passed);
   const auto rules = table<Rule>(section, header.rules);
   for (std::size_t i = 0; i < passed.size(); ++i)
@@ -160,7 +165,8 @@ std::optional<Refusal> check_policy(std::span<const std::byte> section, bool che
   view.page_of = table<std::uint16_t>(section, header.page_of).data();
   view.pages = table<std::uint16_t>(section, header.pages).data();
   view.verdicts = table<Decision>(section, header.verdicts).data();
-  if (header.passed.count != 0) view.passed = table<Passed>(section, header.passed).data();
+  if (header.passed_of.count != 0) view.passed_of = table<std::uint32_t>(section, header.passed_of).data();
+  view.passed = table<Passed>(section, header.passed).data();
   view.identities = table<Identity>(section, header.identities).data();
   view.policies = table<Policy>(section, header.policies).data();
   view.rules = table<Rule>(section, header.rules).data();

@@ -52,6 +52,7 @@ Value describe(const Image& image) {
   in_policy("matrix ingress", policy.matrix[image::kIngress], 4);
   in_policy("matrix egress", policy.matrix[image::kEgress], 4);
   in_policy("verdicts", policy.verdicts, sizeof(image::Decision));
+  in_policy("passed_of", policy.passed_of, 4);
   in_policy("passed", policy.passed, sizeof(image::Passed));
   in_policy("subjects ingress", policy.subjects[image::kIngress], sizeof(image::SubjectClass));
   in_policy("subjects egress", policy.subjects[image::kEgress], sizeof(image::SubjectClass));

@@ -194,7 +194,8 @@ TEST_F(Validate, who_passed_is_checked_like_who_decided) {
   pass.verdict = Verdict::kPass;
   p.rules.push_back(pass);
   const auto last = static_cast<std::uint32_t>(p.rules.size() - 1);
-  p.passed.resize(p.verdicts.size());
+  p.passed_of.assign(p.rule_sets, 1);
+  p.passed.resize(std::size_t{2} * p.port_classes);
   p.passed[7].platform = p.passed[8].baseline = last;
   p.policies[2].tier = kBaselineTier;
   const auto check = [&](const std::function<void()>& damage, const std::string& expected) {
@@ -210,8 +211,13 @@ TEST_F(Validate, who_passed_is_checked_like_who_decided) {
   check([&] { at<Decision>(5, &PolicyHeader::verdicts) = last; },
         "policy section, table verdicts, index 5: decides otherwise than its rule 31");
   image_ = sample::build(tables);
-  image_.policy = sample::resize_table<PolicyHeader>(image_.policy, "passed", 71);
-  EXPECT_EQ(reason(), "policy section, table passed: 71 elements, expected 72");
+  image_.policy = sample::resize_table<PolicyHeader>(image_.policy, "passed", 11);
+  EXPECT_EQ(reason(), "policy section, table passed: 11 elements, expected 6");
+  image_ = sample::build(tables);
+  image_.policy = sample::resize_table<PolicyHeader>(image_.policy, "passed_of", 11);
+  EXPECT_EQ(reason(), "policy section, table passed_of: 11 elements, expected 12");
+  check([&] { at<std::uint32_t>(3, &PolicyHeader::passed_of) = 2; },
+        "policy section, table passed_of, index 3: row 2, but there are 2");
 }
 
 TEST_F(Validate, binding_indexes_out_of_range_are_refused) {
