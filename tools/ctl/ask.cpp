@@ -75,12 +75,12 @@ publish::Channel dataplane(const Invocation& invocation) {
 }
 
 Image enforced_image(publish::Channel& channel) {
-  const publish::EnforcedImage enforced = channel.image();
-  if (enforced.generation == 0 || !enforced.policy || !enforced.binding) {
+  if (channel.hello().generation == 0) {
     throw Failure(kExitNoAnswer,
                   "no image is enforced yet: the data plane forwards nothing until the control plane has "
                   "published one");
   }
+  const publish::EnforcedImage enforced = channel.image();
   Image image;
   image.policy = Mapping(enforced.policy.get(), enforced.policy_bytes, "policy section");
   image.binding = Mapping(enforced.binding.get(), enforced.binding_bytes, "binding section");

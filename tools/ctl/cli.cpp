@@ -8,6 +8,7 @@
 #include <sstream>
 #include <thread>
 
+#include "controlplane/publish/channel.h"
 #include "tools/ctl/command.h"
 #include "tools/ctl/spelling.h"
 
@@ -49,6 +50,23 @@ void print_options(const std::vector<Option>& options, const char* operand, std:
     out << "  " << name << std::string(name.size() < kNameColumns ? kNameColumns - name.size() : 1, ' ')
         << option.meaning << '\n';
   }
+}
+
+/// Those whose name starts with `prefix`.
+void print_commands(const std::string& prefix, std::ostream& out) {
+  for (const Command& command : commands()) {
+    const std::string name = command.name;
+    if (!name.starts_with(prefix)) continue;
+    constexpr std::size_t kNameColumns = 18;
+    out << "  " << name << std::string(name.size() < kNameColumns ? kNameColumns - name.size() : 1, ' ')
+        << command.summary << '\n';
+  }
+}
+
+bool names_group(const std::string& word) {
+  return std::any_of(commands().begin(), commands().end(), [&word](const Command& command) {
+    return std::string(command.name).starts_with(word + ' ');
+  });
 }
 
 bool takes_value(const std::string& word, const std::vector<Option>& options) {
@@ -197,11 +215,17 @@ int dispatch(std::vector<std::string> words, std::ostream& out, bool colour) {
     out << "bulkheadctl " << BULKHEAD_VERSION << '\n';
     return kExitGood;
   }
+  if (words.size() == 2 && asks_help(words[1]) && names_group(words[0])) std::swap(words[0], words[1]);
   if (words.empty() || asks_help(words[0]) || words[0] == "help") {
     std::vector<std::string> rest(words.begin() + (words.empty() ? 0 : 1), words.end());
     if (rest.empty()) {
       out << overview();
       return words.empty() ? kExitUsage : kExitGood;
+    }
+    if (rest.size() == 1 && names_group(rest[0])) {
+      print_commands(rest[0] + ' ', out);
+      out << "\n'bulkheadctl " << rest[0] << " COMMAND --help' explains a command, with examples.\n";
+      return kExitGood;
     }
     out << help(take_command(rest));
     return kExitGood;
@@ -254,12 +278,7 @@ std::string overview() {
   std::ostringstream out;
   out << "bulkheadctl asks a Bulkhead node what it enforces, and why.\n\n"
          "usage: bulkheadctl COMMAND [options]\n\ncommands:\n";
-  for (const Command& command : commands()) {
-    const std::string name = command.name;
-    constexpr std::size_t kNameColumns = 18;
-    out << "  " << name << std::string(name.size() < kNameColumns ? kNameColumns - name.size() : 1, ' ')
-        << command.summary << '\n';
-  }
+  print_commands("", out);
   out << "\noptions of every command:\n";
   print_options(common_options(), nullptr, out);
   out << "\nexit codes: 0 good (verdict: allowed), 1 refused or failed (verdict: denied), 2 usage,\n"
@@ -285,6 +304,9 @@ int run(const std::vector<std::string>& words, std::ostream& out, std::ostream& 
   } catch (const Failure& failure) {
     error << "bulkheadctl: " << failure.what() << '\n';
     return failure.exit;
+  } catch (const publish::ChannelError& failure) {
+    error << "bulkheadctl: " << escape(failure.what()) << '\n';
+    return kExitNoAnswer;
   } catch (const std::exception& failure) {
     error << "bulkheadctl: " << escape(failure.what()) << '\n';
     return kExitRefused;

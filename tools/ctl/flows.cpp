@@ -62,19 +62,23 @@ struct Filter {
   }
 };
 
-Filter filter_of(const Invocation& invocation, const image::View& view) {
+/// Before anybody is asked: a wrong line is wrong whether or not a data plane answers.
+std::size_t limit_of(const Invocation& invocation) {
+  if (!invocation.has("limit")) return kLimitDefault;
+  const std::string text = invocation.text("limit");
+  if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos)
+    throw Failure(kExitUsage, "--limit: '" + escape(text) + "' is no number; expected 0 (all) or more");
+  const std::size_t limit = std::stoul(text);
+  return limit == 0 ? SIZE_MAX : limit;
+}
+
+Filter filter_of(const Invocation& invocation, const image::View& view, std::size_t limit) {
   Filter filter;
+  filter.limit = limit;
   filter.namespace_name = invocation.text("namespace");
   if (invocation.has("endpoint")) {
     const End end = resolve_end(view, invocation.text("endpoint"));
     filter.endpoint = name_of(view, end.addresses[0]);
-  }
-  if (invocation.has("limit")) {
-    const std::string text = invocation.text("limit");
-    if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos)
-      throw Failure(kExitUsage, "--limit: '" + escape(text) + "' is no number; expected 0 (all) or more");
-    filter.limit = std::stoul(text);
-    if (filter.limit == 0) filter.limit = SIZE_MAX;
   }
   return filter;
 }
@@ -251,9 +255,10 @@ void say_denied(const Value& value, Terminal& terminal) {
 }
 
 Answer flows(const Invocation& invocation) {
+  const std::size_t limit = limit_of(invocation);
   publish::Channel channel = dataplane(invocation);
   const Image image = enforced_image(channel);
-  const Filter filter = filter_of(invocation, image.view);
+  const Filter filter = filter_of(invocation, image.view, limit);
   if (invocation.has("denied")) return {denied_flows(channel, image, filter), say_denied};
   return {live_flows(channel, image, filter), say_live};
 }

@@ -41,10 +41,12 @@ Answer validate(const Invocation& invocation) {
               terminal.out() << "warning: " << escape(plain(warning["text"])) << '\n';
             if (value["valid"] == true)
               terminal.out() << terminal.paint(Colour::kGood, "valid") << ": " << plain(value["objects"])
-                             << " objects with " << plain(value["rules"]) << " rules in "
-                             << plain(value["files"]) << " files\n";
+                             << (value["objects"] == 1 ? " object" : " objects") << " with "
+                             << plain(value["rules"]) << (value["rules"] == 1 ? " rule" : " rules") << " in "
+                             << plain(value["files"]) << (value["files"] == 1 ? " file\n" : " files\n");
             else
-              terminal.out() << value["errors"].size() << " errors: nothing of this would be enforced\n";
+              terminal.out() << value["errors"].size() << (value["errors"].size() == 1 ? " error" : " errors")
+                             << ": nothing of this would be enforced\n";
           },
           loaded.ok() ? kExitGood : kExitRefused};
 }

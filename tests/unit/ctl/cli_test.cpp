@@ -104,6 +104,20 @@ TEST_F(Cli, every_command_has_help_with_examples) {
   }
 }
 
+TEST_F(Cli, help_for_a_group_lists_its_commands) {
+  for (const auto& words : {std::vector<std::string>{"image", "--help"}, {"help", "image"}}) {
+    const Result result = ctl(words);
+    EXPECT_EQ(result.exit, kExitGood) << result.error;
+    EXPECT_TRUE(contains(result.out, "image verify")) << result.out;
+    EXPECT_FALSE(contains(result.out, "policy")) << result.out;
+  }
+}
+
+TEST_F(Cli, a_wrong_limit_is_a_usage_error_even_if_no_data_plane_answers) {
+  const Result result = ctl({"flows", "--limit", "x", "--run-dir", dir_});
+  EXPECT_EQ(result.exit, kExitUsage) << result.error;
+}
+
 TEST_F(Cli, common_options_may_stand_before_the_command) {
   const Result result = ctl({"-o", "json", "--run-dir", dir_, "status"});
   EXPECT_EQ(result.exit, kExitNoAnswer);
