@@ -111,8 +111,8 @@ bool Worker::judge_again(Batch& batch, std::uint32_t i) {
   if (answer.fate == abi::Fate::kForwarded && probe.direction == 1 && answer.egress_port != in_->number())
     answer.fate = abi::Fate::kSpoofedAddress;
   if (answer.fate != abi::Fate::kForwarded) {
-    // A stranger's packet must not end a conversation that is still allowed between its own ports.
-    if (answer.fate != abi::Fate::kSpoofedAddress && env_.flows.remove(index_, probe.slot))
+    // Only policy ends a conversation: not a stranger's packet, and not a moment in which its way is missing.
+    if (abi::is_denial(answer.fate) && env_.flows.remove(index_, probe.slot))
       telemetry::add(block_.flows_ended, 1);
     batch.fates[i] = answer.fate;
     deny(batch.parsed[i], answer.fate, answer);
