@@ -118,6 +118,7 @@ void number_identities(Census& census) {
   struct Candidate {
     std::uint32_t namespace_index, first_seen, final_index;
     const policies::Labels* labels;
+    std::string_view service_account;
   };
   identity::Table table;
   std::vector<Candidate> candidates;
@@ -126,7 +127,8 @@ void number_identities(Census& census) {
   for (auto& member : census.members) {
     while (census.namespaces[at].name != member.endpoint->namespace_name) ++at;
     encoding.clear();
-    identity::encode(member.endpoint->namespace_name, member.endpoint->labels, encoding);
+    identity::encode(member.endpoint->namespace_name, member.endpoint->labels,
+                     member.endpoint->service_account, encoding);
     const auto result = table.intern(encoding);
     if (result.collision)
       throw Refused{"two label sets have one identity number: " + full_name(*member.endpoint) + " (" +
@@ -134,7 +136,7 @@ void number_identities(Census& census) {
                     identity::text(*candidates[*result.collision].labels)};
     member.identity = result.index;
     if (result.index == candidates.size())
-      candidates.push_back({at, result.index, 0, &member.endpoint->labels});
+      candidates.push_back({at, result.index, 0, &member.endpoint->labels, member.endpoint->service_account});
   }
   std::vector<std::uint32_t> order(candidates.size());
   for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -147,8 +149,8 @@ void number_identities(Census& census) {
     candidate.final_index = static_cast<std::uint32_t>(census.identities.size());
     auto& home = census.namespaces[candidate.namespace_index];
     if (home.identities_count++ == 0) home.identities_first = candidate.final_index;
-    census.identities.push_back(
-        {table.entries()[old].id, candidate.namespace_index, candidate.labels, false});
+    census.identities.push_back({table.entries()[old].id, candidate.namespace_index, candidate.labels, false,
+                                 candidate.service_account});
   }
   for (auto& member : census.members) {
     member.identity = candidates[member.identity].final_index;

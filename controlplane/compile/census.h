@@ -27,6 +27,7 @@ struct IdentityEntry {
   std::uint32_t namespace_index = 0;
   const policies::Labels* labels = nullptr;
   bool subject = false;  // some endpoint of it is judged here
+  std::string_view service_account = {};
 };
 
 struct NodeEntry {

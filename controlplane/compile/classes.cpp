@@ -91,6 +91,13 @@ class DirectionClassifier {
     lists_of_selector_.resize(selectors_.size());
     lists_of_block_.resize(governed_.blocks.size());
     lists_of_nodes_.resize(governed_.nodes.size());
+    lists_of_source_.resize(governed_.sources.size());
+    sources_at_.resize(governed_.blocks.size());
+    std::vector<bool> selector_matters(selectors_.size());
+    for (std::uint32_t source = 0; source < governed_.sources.size(); ++source) {
+      selector_matters[governed_.sources[source].selector] = true;
+      for (const std::uint32_t block : governed_.sources[source].blocks) sources_at_[block].push_back(source);
+    }
     names_of_list_.resize(governed_.peers.size());
     for (std::uint32_t list = 0; list < governed_.peers.size(); ++list) {
       const PeerList& peers = governed_.peers[list];
@@ -99,6 +106,7 @@ class DirectionClassifier {
       for (const std::uint32_t selector : peers.selectors) lists_of_selector_[selector].push_back(list);
       for (const std::uint32_t block : peers.blocks) lists_of_block_[block].push_back(list);
       for (const std::uint32_t nodes : peers.nodes) lists_of_nodes_[nodes].push_back(list);
+      for (const std::uint32_t source : peers.sources) lists_of_source_[source].push_back(list);
     }
     result_.node_sets.intern({});
     std::vector<std::uint32_t> matching;
@@ -111,7 +119,7 @@ class DirectionClassifier {
 
     std::vector<std::vector<std::uint32_t>> selectors_of(census_.identities.size());
     for (std::uint32_t selector = 0; selector < lists_of_selector_.size(); ++selector)
-      if (!lists_of_selector_[selector].empty())
+      if (selector_matters[selector] || !lists_of_selector_[selector].empty())
         for (const std::uint32_t identity : selectors_.identities(selector))
           selectors_of[identity].push_back(selector);
     result_.selector_sets.intern({});
@@ -165,10 +173,21 @@ class DirectionClassifier {
     else
       for (const std::uint32_t selector : result_.selector_sets[peer.selectors])
         add(lists_of_selector_[selector]);
-    for (const std::uint32_t block : blocks_.set(peer.blocks)) add(lists_of_block_[block]);
+    for (const std::uint32_t block : blocks_.set(peer.blocks)) {
+      add(lists_of_block_[block]);
+      for (const std::uint32_t source : sources_at_[block])
+        if (means(governed_.sources[source], peer)) add(lists_of_source_[source]);
+    }
     if (peer.kind == PeerKind::kWorld) add(world_lists_);
     sort_unique(lists);
     return lists;
+  }
+
+  /// Wherever it sends from.
+  bool means(const GoverningSource& source, const Peer& peer) const {
+    if (peer.kind != PeerKind::kEndpoint) return source.strangers;
+    const auto set = result_.selector_sets[peer.selectors];
+    return std::binary_search(set.begin(), set.end(), source.selector);
   }
 
   std::uint32_t number_peer(const Peer& peer) {
@@ -188,7 +207,8 @@ class DirectionClassifier {
   Ports& ports_;
   std::vector<bool> node_matters_;
   std::vector<std::vector<std::uint32_t>> lists_of_selector_, lists_of_block_, lists_of_nodes_,
-      names_of_list_;
+      lists_of_source_, names_of_list_;
+  std::vector<std::vector<std::uint32_t>> sources_at_;  // by block
   std::vector<std::uint32_t> world_lists_, names_for_everyone_, selector_set_of_, node_set_of_;
   ListTable named_, known_peers_;
   std::vector<std::vector<std::uint32_t>> names_known_;

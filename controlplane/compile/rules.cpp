@@ -74,19 +74,50 @@ class Governor {
         list.blocks.push_back(block_number(direction, *block));
       if (const auto* nodes = std::get_if<policies::NodeSelector>(&peer))
         list.nodes.push_back(nodes_number(direction, nodes->nodes));
+      if (const auto* source = std::get_if<policies::Source>(&peer)) add_source(direction, *source, list);
     }
+    sort_unique(list.sources);
     sort_unique(list.selectors);
     sort_unique(list.blocks);
     sort_unique(list.nodes);
-    std::vector<std::uint32_t> key = {list.everyone, list.world, list.local_node,
+    std::vector<std::uint32_t> key = {list.everyone,
+                                      list.world,
+                                      list.local_node,
                                       static_cast<std::uint32_t>(list.selectors.size()),
-                                      static_cast<std::uint32_t>(list.blocks.size())};
-    for (const auto* numbers : {&list.selectors, &list.blocks, &list.nodes})
+                                      static_cast<std::uint32_t>(list.blocks.size()),
+                                      static_cast<std::uint32_t>(list.nodes.size())};
+    for (const auto* numbers : {&list.selectors, &list.blocks, &list.nodes, &list.sources})
       key.insert(key.end(), numbers->begin(), numbers->end());
     const std::uint32_t number = peer_lists_[direction].intern(key);
     auto& peers = rules_.directions[direction].peers;
     if (number == peers.size()) peers.push_back(std::move(list));
     return number;
+  }
+
+  /// As peers of the other kinds, where only one of who and where matters.
+  void add_source(std::uint32_t direction, const policies::Source& source, PeerList& list) {
+    static const policies::Selector kEveryNode;
+    const bool anyone = source.terms.empty(), strangers = source.matches_identity({}, {});
+    if (source.any_address && anyone) {
+      list.everyone = true;
+    } else if (source.any_address) {
+      list.selectors.push_back(selectors_.intern(source));
+      if (!strangers) return;
+      list.world = true;
+      list.nodes.push_back(nodes_number(direction, kEveryNode));
+    } else if (anyone) {
+      for (const auto& block : source.blocks) list.blocks.push_back(block_number(direction, block));
+    } else {
+      auto& sources = rules_.directions[direction].sources;
+      const auto [known, is_new] =
+          sources_[direction].try_emplace(&source, static_cast<std::uint32_t>(sources.size()));
+      list.sources.push_back(known->second);
+      if (!is_new) return;
+      GoverningSource made{selectors_.intern(source), strangers, {}};
+      for (const auto& block : source.blocks) made.blocks.push_back(block_number(direction, block));
+      sort_unique(made.blocks);
+      sources.push_back(std::move(made));
+    }
   }
 
   std::uint32_t block_number(std::uint32_t direction, const policies::IpBlock& block) {
@@ -120,6 +151,7 @@ class Governor {
   ListTable peer_lists_[2];
   std::map<const policies::IpBlock*, std::uint32_t, Less> blocks_[2];
   std::map<const policies::Selector*, std::uint32_t, Less> nodes_[2];
+  std::map<const policies::Source*, std::uint32_t, Less> sources_[2];
 };
 
 }  // namespace

@@ -18,8 +18,15 @@ namespace bulkhead::compile {
 /// Whom a rule's peers are, as numbers. Rules with equal peers share one.
 struct PeerList {
   bool everyone = false, world = false, local_node = false;
-  std::vector<std::uint32_t> selectors, blocks,
-      nodes;  // Selectors' and GovernedDirection's numbers, ascending
+  std::vector<std::uint32_t> selectors, blocks, nodes,
+      sources;  // Selectors' and GovernedDirection's numbers, ascending
+};
+
+/// Whom a source means, where both who sends and from where matter.
+struct GoverningSource {
+  std::uint32_t selector = 0;
+  bool strangers = false;             // nodes and world too
+  std::vector<std::uint32_t> blocks;  // into GovernedDirection::blocks, ascending
 };
 
 struct GoverningRule {
@@ -45,6 +52,7 @@ struct GovernedDirection {
   std::vector<PeerList> peers;
   std::vector<const policies::IpBlock*> blocks;  // distinct
   std::vector<const policies::Selector*> nodes;  // distinct
+  std::vector<GoverningSource> sources;          // distinct
   ListTable clause_sets;                         // 0 is the empty set
   std::vector<std::uint32_t> clause_set_of;      // by identity; 0 for those without a subject here
 };

@@ -1,6 +1,9 @@
 #include "controlplane/compile/selectors.h"
 
+#include <algorithm>
 #include <bit>
+#include <optional>
+#include <string_view>
 
 namespace bulkhead::compile {
 namespace {
@@ -18,6 +21,35 @@ std::uint64_t hash_of(const policies::Selector& selector) {
   std::uint64_t hash = selector.requirements.size();
   for (const auto& requirement : selector.requirements) hash = mix(hash, hash_of(requirement));
   return hash;
+}
+
+/// The one namespace that a pattern can hold in.
+std::optional<std::string_view> namespace_of(const policies::SourceTerm& term,
+                                             const policies::Pattern& pattern) {
+  if (pattern.form != policies::Pattern::Form::kExact) return std::nullopt;
+  std::string_view text = pattern.text;
+  if (term.field == policies::SourceTerm::Field::kNamespace) return text;
+  constexpr std::string_view kBefore = "/ns/", kBehind = "/sa/";
+  const std::size_t before = text.find(kBefore);
+  if (before == text.npos) return std::nullopt;
+  text.remove_prefix(before + kBefore.size());
+  const std::size_t behind = text.find(kBehind);
+  return behind == text.npos ? std::nullopt : std::optional(text.substr(0, behind));
+}
+
+/// The only namespaces in which the terms can hold; nothing where they tell none.
+std::optional<std::vector<std::string_view>> namespaces_of(const policies::Source& source) {
+  for (const auto& term : source.terms) {
+    if (term.negated) continue;
+    std::vector<std::string_view> names;
+    for (const auto& pattern : term.patterns)
+      if (const auto name = namespace_of(term, pattern)) names.push_back(*name);
+    if (names.size() != term.patterns.size()) continue;
+    std::sort(names.begin(), names.end());
+    names.erase(std::unique(names.begin(), names.end()), names.end());
+    return names;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -42,6 +74,29 @@ std::uint32_t Selectors::intern(const policies::EndpointSelector& selector) {
   const auto [known, is_new] = selectors_.try_emplace(&selector, static_cast<std::uint32_t>(matches_.size()));
   if (is_new) matches_.push_back(match(selector));
   return known->second;
+}
+
+std::uint32_t Selectors::intern(const policies::Source& source) {
+  const auto [known, is_new] =
+      sources_.try_emplace(&source.terms, static_cast<std::uint32_t>(matches_.size()));
+  if (is_new) matches_.push_back(match(source));
+  return known->second;
+}
+
+std::vector<std::uint32_t> Selectors::match(const policies::Source& source) const {
+  std::vector<std::uint32_t> result;
+  const auto try_all_of = [&](const NamespaceEntry& home) {
+    for (std::uint32_t i = 0; i < home.identities_count; ++i)
+      if (source.matches_identity(home.name, census_.identities[home.identities_first + i].service_account))
+        result.push_back(home.identities_first + i);
+  };
+  if (const auto names = namespaces_of(source)) {
+    for (const auto name : *names)
+      if (const NamespaceEntry* home = census_.find_namespace(name)) try_all_of(*home);
+  } else {
+    for (const auto& home : census_.namespaces) try_all_of(home);
+  }
+  return result;
 }
 
 std::vector<Selectors::Range> Selectors::ranges_of(const policies::EndpointSelector& selector) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -23,6 +24,8 @@ class Selectors {
 
   /// Number of the selector; equal ones share it.
   std::uint32_t intern(const policies::EndpointSelector& selector);
+  /// By the terms of a source, whatever its addresses; numbered together with the selectors.
+  std::uint32_t intern(const policies::Source& source);
 
   /// Identities that the selector matches, ascending.
   std::span<const std::uint32_t> identities(std::uint32_t selector) const { return matches_[selector]; }
@@ -50,12 +53,20 @@ class Selectors {
 
   std::vector<Range> ranges_of(const policies::EndpointSelector& selector);
   std::vector<std::uint32_t> match(const policies::EndpointSelector& selector);
+  std::vector<std::uint32_t> match(const policies::Source& source) const;
   const Bits& bits_of(const policies::Requirement& requirement);
   void build_index();
 
   const Census& census_;
   const Limits& limits_;
   Known<policies::EndpointSelector> selectors_;
+  struct Less {
+    bool operator()(const std::vector<policies::SourceTerm>* a,
+                    const std::vector<policies::SourceTerm>* b) const {
+      return *a < *b;
+    }
+  };
+  std::map<const std::vector<policies::SourceTerm>*, std::uint32_t, Less> sources_;  // by their terms
   std::vector<std::vector<std::uint32_t>> matches_;
   Known<policies::Selector> namespace_selectors_;
   std::vector<std::vector<Range>> namespace_ranges_;

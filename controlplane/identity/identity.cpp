@@ -17,17 +17,20 @@ void append_sized(std::string_view part, std::string& out) {
 
 }  // namespace
 
-void encode(std::string_view namespace_name, const policies::Labels& labels, std::string& out) {
+void encode(std::string_view namespace_name, const policies::Labels& labels, std::string_view service_account,
+            std::string& out) {
   append_sized(namespace_name, out);
   for (const auto& [key, value] : labels) {
     append_sized(key, out);
     append_sized(value, out);
   }
+  if (!service_account.empty()) append_sized(service_account, out);
 }
 
-std::string encode(std::string_view namespace_name, const policies::Labels& labels) {
+std::string encode(std::string_view namespace_name, const policies::Labels& labels,
+                   std::string_view service_account) {
   std::string out;
-  encode(namespace_name, labels, out);
+  encode(namespace_name, labels, service_account, out);
   return out;
 }
 

@@ -1,10 +1,11 @@
-// Who somebody is: a set of labels in a namespace, and the number derived from it.
+// Who somebody is: a set of labels in a namespace, a service account, and the number derived from them.
 //
-// The number is a function of the labels alone, so every node arrives at the same one without asking anybody:
+// The number is a function of these alone, so every node arrives at the same one without asking anybody:
 // the first 16 bytes of SHA-256 over a canonical, injective encoding. Two label sets with one number are
 // found when they meet in one Table and reported, never merged.
 //
-//   encoding: bytes(namespace) namespace, then for each label in key order bytes(key) key bytes(value) value
+//   encoding: bytes(namespace) namespace, then for each label in key order bytes(key) key bytes(value) value,
+//   then, where there is one, bytes(service account) service account: it alone makes the number of texts even
 //   where bytes() is the length as 4 bytes, little-endian
 #pragma once
 
@@ -26,10 +27,12 @@ struct Id {
   auto operator<=>(const Id&) const = default;
 };
 
-/// Injective: equal encodings mean equal namespace and labels. Appends to `out`, so that a caller can reuse
+/// Injective: equal encodings mean equal namespace, labels and service account. Appends to `out`, so that a caller can reuse
 /// it.
-void encode(std::string_view namespace_name, const policies::Labels& labels, std::string& out);
-std::string encode(std::string_view namespace_name, const policies::Labels& labels);
+void encode(std::string_view namespace_name, const policies::Labels& labels, std::string_view service_account,
+            std::string& out);
+std::string encode(std::string_view namespace_name, const policies::Labels& labels,
+                   std::string_view service_account = {});
 
 /// The number of an encoding.
 Id identify(std::string_view encoding);

@@ -182,6 +182,10 @@ class Reader {
     pod.labels = metadata["labels"].labels().value_or(Labels{});
     pod.node = spec["nodeName"].text().value_or("");
     pod.host_network = spec["hostNetwork"].boolean().value_or(false);
+    // As the API server fills it in; serviceAccount is its old name.
+    pod.service_account =
+        spec["serviceAccountName"].text().value_or(spec["serviceAccount"].text().value_or(""));
+    if (pod.service_account.empty()) pod.service_account = "default";
     read_ports(spec["containers"], false, pod.ports);
     read_ports(spec["initContainers"], true, pod.ports);
     pod.addresses = read_ips(status, "podIPs", "podIP");

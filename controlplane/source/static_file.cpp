@@ -94,6 +94,11 @@ class Reader {
     endpoint.labels = fields.optional("labels").labels().value_or(policies::Labels{});
     endpoint.ports = fields.optional("ports").named_ports().value_or(std::vector<policies::NamedPort>{});
     endpoint.kubernetes = fields.optional("kubernetes").boolean().value_or(false);
+    const Value account = fields.optional("serviceAccount");
+    if (const auto text = account.nonempty_text()) {
+      if (const auto wrong = policies::wrong_dns_subdomain(*text)) account.fail_expected(*wrong);
+      endpoint.service_account = *text;
+    }
     std::vector<Written> written;
     for (const Value& value : fields.optional("addresses").list()) {
       const auto address = config::interface_address(value);

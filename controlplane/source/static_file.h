@@ -10,6 +10,7 @@
 //       ports:                               names that policies may use
 //         - {name: http, port: 80, protocol: TCP}
 //       kubernetes: false                    true: open until a policy isolates it
+//       serviceAccount: web                  optional: its account within its namespace
 //       port:                                left out: kind none
 //         kind: tap                          tap, veth, ethdev or none
 //         netns: /run/netns/web              or  pid: 1234

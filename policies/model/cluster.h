@@ -50,8 +50,9 @@ struct Endpoint {
   std::string node;                     // empty: the node that compiles
   std::vector<AddressBytes> addresses;  // no two endpoints share one, host-network pods excepted
   std::vector<NamedPort> ports;
-  bool kubernetes = false;    // follows Kubernetes: open until a policy isolates it
-  bool host_network = false;  // shares its node's addresses: neither subject nor peer of pod selectors
+  bool kubernetes = false;           // follows Kubernetes: open until a policy isolates it
+  bool host_network = false;         // shares its node's addresses: neither subject nor peer of pod selectors
+  std::string service_account = {};  // within its namespace; empty: it has none, and no principal either
 };
 
 struct Cluster {

@@ -34,6 +34,20 @@ std::string describe(const Requirement& requirement) {
   return {};
 }
 
+std::string describe(const Pattern& pattern) {
+  switch (pattern.form) {
+    case Pattern::Form::kExact:
+      return pattern.text;
+    case Pattern::Form::kPrefix:
+      return pattern.text + "*";
+    case Pattern::Form::kSuffix:
+      return "*" + pattern.text;
+    case Pattern::Form::kAny:
+      return "*";
+  }
+  return {};
+}
+
 struct PeerWords {
   std::string operator()(const Everyone&) const { return "everyone"; }
   std::string operator()(const LocalNode&) const { return "host"; }
@@ -49,6 +63,19 @@ struct PeerWords {
       separator = ", ";
     }
     return text;
+  }
+  std::string operator()(const Source& peer) const {
+    std::vector<std::string> parts;
+    for (const SourceTerm& term : peer.terms) {
+      std::vector<std::string> patterns;
+      for (const Pattern& pattern : term.patterns) patterns.push_back(describe(pattern));
+      const char* field = term.field == SourceTerm::Field::kPrincipal ? "principal " : "namespace ";
+      parts.push_back(field + std::string(term.negated ? "not " : "") + join(patterns, " or "));
+    }
+    std::vector<std::string> blocks;
+    for (const IpBlock& block : peer.blocks) blocks.push_back((*this)(block));
+    if (!peer.any_address) parts.push_back(blocks.empty() ? "no address" : "from " + join(blocks, " or "));
+    return parts.empty() ? "everyone" : join(parts, " and ");
   }
   std::string operator()(const EndpointSelector& peer) const {
     std::string text = peer.endpoints.requirements.empty() ? "every pod" : "pods " + describe(peer.endpoints);

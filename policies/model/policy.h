@@ -121,7 +121,45 @@ struct NodeSelector {  // addresses of nodes, by the nodes' labels; a host-netwo
   Selector nodes;
   auto operator<=>(const NodeSelector&) const = default;
 };
-using Peer = std::variant<Everyone, EndpointSelector, IpBlock, LocalNode, World, NodeSelector>;
+
+/// A text as Istio matches one: as a whole, by its beginning or its end, or any at all. No text, as of who has
+/// no identity, never matches.
+struct Pattern {
+  enum class Form : std::uint8_t { kExact, kPrefix, kSuffix, kAny };
+  Form form = Form::kExact;
+  std::string text;  // empty for kAny
+  auto operator<=>(const Pattern&) const = default;
+  bool matches(std::string_view candidate) const;
+};
+
+/// Holds where some pattern matches; negated, where none does.
+struct SourceTerm {
+  enum class Field : std::uint8_t { kPrincipal, kNamespace };
+  Field field = Field::kPrincipal;
+  bool negated = false;
+  std::vector<Pattern> patterns;
+  auto operator<=>(const SourceTerm&) const = default;
+};
+
+/// Who sends, by service account and namespace, and from where: everything said must hold. Nodes and world have
+/// neither account nor namespace, so negated terms alone match them.
+struct Source {
+  std::vector<SourceTerm> terms;  // all must hold
+  bool any_address = true;
+  std::vector<IpBlock> blocks;  // unless any_address: one must contain the address
+  auto operator<=>(const Source&) const = default;
+  /// Whether the terms hold. Empty texts: who has none.
+  bool matches_identity(std::string_view namespace_name, std::string_view service_account) const;
+  /// `endpoint`: nullptr for nodes and world.
+  bool matches(const Endpoint* endpoint, const AddressBytes& address) const;
+};
+
+/// The trust domain of every endpoint.
+inline constexpr std::string_view kTrustDomain = "cluster.local";
+/// "cluster.local/ns/NAMESPACE/sa/ACCOUNT"; empty without an account.
+std::string principal(std::string_view namespace_name, std::string_view service_account);
+
+using Peer = std::variant<Everyone, EndpointSelector, IpBlock, LocalNode, World, NodeSelector, Source>;
 
 /// A name is resolved on the receiving endpoint, with `protocol`, in either direction; each that it has counts.
 struct PortMatch {

@@ -61,6 +61,7 @@ bool Oracle::matches(const Peer& peer, const End& subject, const End& other) con
     return other.node != nullptr && on_node(*subject.endpoint, other.address);
   if (const auto* selector = std::get_if<NodeSelector>(&peer))
     return other.node != nullptr && selector->nodes.matches(other.node->labels);
+  if (const auto* source = std::get_if<Source>(&peer)) return source->matches(other.endpoint, other.address);
   return other.endpoint == nullptr && other.node == nullptr;  // World
 }
 

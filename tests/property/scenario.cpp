@@ -15,6 +15,7 @@ using namespace policies;
 constexpr const char* kKeys[] = {"app", "tier", "env"};
 constexpr const char* kValues[] = {"a", "b", "c", ""};
 constexpr const char* kNamespaces[] = {"blue", "green", "red", "undeclared"};
+constexpr const char* kAccounts[] = {"default", "web", "db"};
 constexpr const char* kPortNames[] = {"http", "dns", "ops"};
 constexpr const char* kBlocks[] = {
     "0.0.0.0/0",   "10.0.0.0/8",   "10.0.0.0/16",    "10.0.1.0/24",   "10.0.1.0/30",    "10.0.1.2/32",
@@ -95,6 +96,7 @@ class Maker {
     const Node& node = dice_.pick(scenario_.cluster.nodes);
     endpoint.node = node.name == scenario_.local_node && dice_.chance(50) ? "" : node.name;
     endpoint.kubernetes = dice_.chance(60);
+    if (dice_.chance(75)) endpoint.service_account = dice_.pick(kAccounts);
     endpoint.host_network = dice_.chance(10);
     if (endpoint.host_network) {
       endpoint.addresses = node.addresses;
@@ -157,8 +159,42 @@ class Maker {
     return result;
   }
 
+  Pattern pattern(SourceTerm::Field field) {
+    using Form = Pattern::Form;
+    const std::string home = dice_.pick(kNamespaces), account = dice_.pick(kAccounts);
+    const auto form = static_cast<Form>(dice_.below(4));
+    const bool whole = field == SourceTerm::Field::kPrincipal;
+    switch (form) {
+      case Form::kExact:
+        return {form, whole ? principal(home, account) : home};
+      case Form::kPrefix:
+        return {form, whole ? "cluster.local/ns/" + home.substr(0, 2) : home.substr(0, 1)};
+      case Form::kSuffix:
+        return {form, whole ? "/sa/" + account : home.substr(1)};
+      case Form::kAny:
+        break;
+    }
+    return {Form::kAny, ""};
+  }
+
+  Source source() {
+    Source made;
+    for (std::uint32_t i = dice_.below(3); i > 0; --i) {
+      SourceTerm term{static_cast<SourceTerm::Field>(dice_.below(2)), dice_.chance(40), {}};
+      for (std::uint32_t p = 1 + dice_.below(2); p > 0; --p) term.patterns.push_back(pattern(term.field));
+      made.terms.push_back(term);
+    }
+    made.any_address = dice_.chance(40);
+    if (!made.any_address)
+      for (std::uint32_t i = dice_.below(3); i > 0; --i) made.blocks.push_back(block());
+    return made;
+  }
+
   Peer peer(const std::string& home) {
-    switch (dice_.below(11)) {
+    switch (dice_.below(13)) {
+      case 11:
+      case 12:
+        return source();
       case 0:
         return Everyone{};
       case 1:
@@ -295,7 +331,8 @@ std::string describe(const Scenario& scenario) {
   for (const auto& endpoint : scenario.cluster.endpoints) {
     out << "endpoint " << endpoint.namespace_name << '/' << endpoint.name << text(endpoint.labels) << " on '"
         << endpoint.node << "'" << (endpoint.kubernetes ? " kubernetes" : "")
-        << (endpoint.host_network ? " host-network" : "");
+        << (endpoint.host_network ? " host-network" : "")
+        << (endpoint.service_account.empty() ? "" : " account " + endpoint.service_account);
     for (const auto& address : endpoint.addresses) out << ' ' << format(address);
     for (const auto& port : endpoint.ports)
       out << ' ' << port.name << '=' << name(port.protocol) << '/' << port.port;

@@ -16,6 +16,8 @@ TEST(Identity, encoding_is_injective_where_joined_texts_are_not) {
   EXPECT_NE(encode("a", {{"b", ""}}), encode("", {{"a", "b"}}));
   EXPECT_NE(encode("ab", {}), encode("a", {{"b", ""}}));
   EXPECT_NE(encode("", {{"a", ""}}), encode("", {}));
+  EXPECT_NE(encode("", {}, "a"), encode("", {}));
+  EXPECT_NE(encode("", {{"a", "b"}}, "c"), encode("", {{"a", "b"}, {"c", ""}}));
 }
 
 TEST(Identity, equal_label_sets_share_one_entry) {
