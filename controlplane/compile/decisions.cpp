@@ -10,7 +10,8 @@ namespace {
 constexpr std::size_t kDisputesMax = 10'000;
 
 /// Of the answers of one priority, the strongest counts.
-int weight(policies::Action action) {
+int weight(policies::Tier tier, policies::Action action) {
+  if (tier == policies::Tier::kMesh) return action == policies::Action::kPass ? 1 : 0;
   switch (action) {
     case policies::Action::kDeny:
       return 2;
@@ -36,11 +37,13 @@ std::uint32_t Decisions::decide(RuleList matching, image::Decision otherwise, st
                                                      }) -
                                     matching.begin());
   };
+  const std::size_t mesh_end = end_of(policies::Tier::kMesh);
   const std::size_t platform_end = end_of(policies::Tier::kPlatform);
   const std::size_t application_end = end_of(policies::Tier::kApplication);
   ask_ordered_tier(matching.subspan(application_end), &image::Passed::baseline);
   ask_application_tier(matching.subspan(platform_end, application_end - platform_end));
-  ask_ordered_tier(matching.first(platform_end), &image::Passed::platform);
+  ask_ordered_tier(matching.subspan(mesh_end, platform_end - mesh_end), &image::Passed::platform);
+  ask_ordered_tier(matching.first(mesh_end), nullptr);
 
   // What a tier above answers is nobody's dispute.
   std::erase_if(disputes_, [&](const Dispute& dispute) {
@@ -76,10 +79,10 @@ void Decisions::ask_ordered_tier(RuleList rules, Place place) {
   }
   for (std::uint32_t i = 0; i < tier_.size(); ++i) {
     if (tier_[i] == kNone) continue;
-    if (rules_.rules[tier_[i]].rule->action == policies::Action::kPass)
-      passed_[i].*place = tier_[i] + 1;
-    else
+    if (rules_.rules[tier_[i]].rule->action != policies::Action::kPass)
       answer(i, tier_[i]);
+    else if (place != nullptr)
+      passed_[i].*place = tier_[i] + 1;
   }
 }
 
@@ -104,12 +107,14 @@ void Decisions::settle_equals(std::uint32_t port_class, std::uint32_t rule) {
     held = rule;
     return;
   }
-  const int held_weight = weight(rules_.rules[held].rule->action);
-  const int weight_brought = weight(rules_.rules[rule].rule->action);
+  const policies::Tier tier = rules_.rules[rule].tier;
+  const int held_weight = weight(tier, rules_.rules[held].rule->action);
+  const int weight_brought = weight(tier, rules_.rules[rule].rule->action);
   if (held_weight == weight_brought) return;
   const std::uint32_t loser = held_weight < weight_brought ? held : rule;
   if (held_weight < weight_brought) held = rule;
-  if (disputes_.size() < kDisputesMax) disputes_.push_back({held, loser, port_class});
+  if (tier != policies::Tier::kMesh && disputes_.size() < kDisputesMax)
+    disputes_.push_back({held, loser, port_class});
 }
 
 void Decisions::ask_policy(RuleList rules, std::vector<std::uint32_t>& into) {

@@ -1,9 +1,9 @@
 // What a set of matching rules answers, port class by port class: the tiers of policies/model/policy.h.
 //
 // Written from the weakest to the strongest over one array of answers: what answers without any rule; the
-// baseline tier; the application tier, its allow rules before its deny rules; the platform tier. A tier in
+// baseline tier; the application tier, its allow rules before its deny rules; the platform tier; the mesh tier. A tier in
 // which order counts is first settled for itself; where it passes, the answer below it stays and the rule that
-// passed is noted beside it.
+// passed is noted beside it, except in the mesh tier.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +43,7 @@ class Decisions {
   using RuleList = std::span<const std::uint32_t>;
   using Place = std::uint32_t image::Passed::*;
 
-  void ask_ordered_tier(RuleList rules, Place place);
+  void ask_ordered_tier(RuleList rules, Place place);  // nullptr: passing is not noted
   void ask_application_tier(RuleList rules);
   /// The policies of one priority; settles what `tier_` leaves open.
   void ask_equals(RuleList rules);

@@ -34,7 +34,7 @@ void emit_identities(const Census& census, image::PolicyTables& tables) {
 }
 
 constexpr image::PolicyTier tier_of(policies::Tier tier) {
-  constexpr image::PolicyTier kTiers[] = {image::kPlatformTier, image::kApplicationTier,
+  constexpr image::PolicyTier kTiers[] = {image::kMeshTier, image::kPlatformTier, image::kApplicationTier,
                                           image::kBaselineTier};
   return kTiers[static_cast<std::size_t>(tier)];
 }

@@ -58,7 +58,7 @@ class Governor {
     for (const auto& rule : clause.rules) {
       rules_.rules.push_back({&rule, policy_number, direction, peers_of(direction, rule), ports_.intern(rule),
                               policy.tier, policy.priority});
-      rules_.passes |= rule.action == policies::Action::kPass;
+      rules_.passes |= rule.action == policies::Action::kPass && policy.tier != policies::Tier::kMesh;
     }
   }
 

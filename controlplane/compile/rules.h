@@ -60,7 +60,7 @@ struct GovernedDirection {
 struct Rules {
   std::vector<const policies::Policy*> policies;
   std::vector<GoverningRule> rules;
-  bool passes = false;  // some rule does
+  bool passes = false;  // some rule does, of another tier than the mesh's
   GovernedDirection directions[2];
 };
 

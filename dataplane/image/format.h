@@ -83,8 +83,8 @@ struct Identity {
 };
 static_assert(sizeof(Identity) == 32);
 
-/// In the order platform, application, baseline they are asked; most policies are of the application tier.
-enum PolicyTier : std::uint16_t { kApplicationTier, kPlatformTier, kBaselineTier, kPolicyTiers };
+/// In the order mesh, platform, application, baseline they are asked; most policies are of the application tier.
+enum PolicyTier : std::uint16_t { kApplicationTier, kPlatformTier, kBaselineTier, kMeshTier, kPolicyTiers };
 
 struct Policy {
   StringRef kind;

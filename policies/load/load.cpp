@@ -10,6 +10,7 @@
 #include <tuple>
 #include <utility>
 
+#include "policies/load/authorization_policy.h"
 #include "policies/load/objects.h"
 
 namespace bulkhead::policies {
@@ -21,6 +22,8 @@ constexpr std::string_view kPolicyApiV1Beta1 = "policy.networking.k8s.io/v1beta1
 constexpr std::array<std::string_view, 1> kNetworkPolicyApis = {"networking.k8s.io/v1"};
 constexpr std::array<std::string_view, 1> kAdminNetworkPolicyApis = {kPolicyApiV1Alpha1};
 constexpr std::array<std::string_view, 2> kClusterNetworkPolicyApis = {kPolicyApiV1Alpha2, kPolicyApiV1Beta1};
+constexpr std::array<std::string_view, 2> kAuthorizationPolicyApis = {"security.istio.io/v1",
+                                                                      "security.istio.io/v1beta1"};
 constexpr std::array<std::string_view, 1> kSegmentationPolicyApis = {"bulkhead.io/v1alpha1"};
 
 struct Kind {
@@ -31,14 +34,19 @@ struct Kind {
 };
 constexpr Kind kPolicyKinds[] = {
     {"AdminNetworkPolicy", kAdminNetworkPolicyApis, Scope::kCluster},
+    {"AuthorizationPolicy", kAuthorizationPolicyApis, Scope::kNamespace},
     {"BaselineAdminNetworkPolicy", kAdminNetworkPolicyApis, Scope::kCluster, "default"},
     {"ClusterNetworkPolicy", kClusterNetworkPolicyApis, Scope::kCluster},
     {"NetworkPolicy", kNetworkPolicyApis, Scope::kNamespace},
     {"SegmentationPolicy", kSegmentationPolicyApis, Scope::kNamespace},
 };
-constexpr std::array<std::string_view, 6> kKinds = {
-    "List",          "AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy",
-    "NetworkPolicy", "SegmentationPolicy"};
+constexpr std::array<std::string_view, 7> kKinds = {"List",
+                                                    "AdminNetworkPolicy",
+                                                    "AuthorizationPolicy",
+                                                    "BaselineAdminNetworkPolicy",
+                                                    "ClusterNetworkPolicy",
+                                                    "NetworkPolicy",
+                                                    "SegmentationPolicy"};
 
 const Kind* find_kind(std::string_view name) {
   const auto found = std::find_if(std::begin(kPolicyKinds), std::end(kPolicyKinds),
@@ -177,6 +185,8 @@ std::optional<Policy> read_policy(const Object& object) {
     read_baseline_admin_network_policy(fields.required("spec"), policy);
   } else if (object.kind == "ClusterNetworkPolicy") {
     read_cluster_network_policy(fields.required("spec"), object.api_version == kPolicyApiV1Beta1, policy);
+  } else if (object.kind == "AuthorizationPolicy") {
+    read_authorization_policy(object.value, fields.optional("spec"), policy);
   } else {
     read_segmentation_policy(fields.required("spec"), policy);
   }

@@ -3,11 +3,12 @@
 //   text ── document.h ──► YamlNode ── fields.h ──► network_policy.cpp      ──► Policy ──► PolicySet
 //                                                   segmentation_policy.cpp
 //                                                   cluster_policy.cpp
+//                                                   authorization_policy.cpp
 //
 // Transactional: one bad file refuses the whole set, and every error of every file is reported. Kinds:
 // NetworkPolicy (networking.k8s.io/v1), AdminNetworkPolicy and BaselineAdminNetworkPolicy
 // (policy.networking.k8s.io/v1alpha1), ClusterNetworkPolicy (v1alpha2, v1beta1), SegmentationPolicy
-// (bulkhead.io/v1alpha1), and List of them; several documents a file. An object of a namespaced kind without
+// (bulkhead.io/v1alpha1), AuthorizationPolicy (security.istio.io/v1, v1beta1), and List of them; several documents a file. An object of a namespaced kind without
 // metadata.namespace is in the namespace `default`. What `kubectl get -o
 // yaml` adds (uid, managedFields, status, ...) is accepted and ignored; any other unknown field is an error.
 #pragma once

@@ -98,7 +98,7 @@ std::string_view name(Action action) {
 }
 
 std::string_view name(Tier tier) {
-  constexpr std::string_view kNames[] = {"platform", "application", "baseline"};
+  constexpr std::string_view kNames[] = {"mesh", "platform", "application", "baseline"};
   return kNames[static_cast<std::size_t>(tier)];
 }
 

@@ -10,6 +10,9 @@
 //
 // Meaning, per direction and per subject endpoint (the sender's egress and the receiver's ingress must both
 // allow). The first step that answers ends the matter:
+//   0. mesh tier (Istio's AuthorizationPolicy): asked like the platform tier, but it only denies, or passes to
+//      step 1: another layer, beside whatever the others say. Of policies of one priority, pass beats deny: one
+//      of them that admits a packet is enough.
 //   1. platform tier: of the policies that govern the subject, the lowest priority number first; within a
 //      policy its rules as written; the first rule that matches counts. allow and deny answer; pass leaves the
 //      tier for step 2. Nothing in this tier isolates.
@@ -23,7 +26,7 @@
 // Several policies of one tier and one priority: the APIs leave open whose answer counts. Here each answers by
 // its own first matching rule, and of these answers deny beats pass beats allow; among equals, the first in the
 // set's order is named. A name thus never opens what a namesake's priority closes, and compile/ reports every
-// two policies whose answers to one packet differ.
+// two policies whose answers to one packet differ. (Not so in the mesh tier, see there.)
 //
 // A worked example, for the ingress of a pod `web` that the NetworkPolicy "shop" isolates, admitting app=api:
 //
@@ -55,7 +58,7 @@ enum class Direction : std::uint8_t { kIngress, kEgress };
 enum class Action : std::uint8_t { kAllow, kDeny, kPass };
 
 /// In the order in which they are asked.
-enum class Tier : std::uint8_t { kPlatform, kApplication, kBaseline };
+enum class Tier : std::uint8_t { kMesh, kPlatform, kApplication, kBaseline };
 
 /// Where a thing was written. Lines and columns count from 1; 0 means unknown.
 struct Origin {
@@ -173,7 +176,7 @@ struct PortMatch {
 
 struct Rule {
   std::string name;                // an edge's name, or "ingress[2]" for rules that bear none
-  Action action = Action::kAllow;  // kPass not in the application tier
+  Action action = Action::kAllow;  // kPass not in the application tier, kAllow not in the mesh tier
   std::vector<Peer>
       peers;  // any may match; empty matches nobody (load/ writes Everyone where the API means all)
   bool all_ports = false;        // every protocol and port; `ports` is then empty
@@ -216,7 +219,7 @@ struct Posture {
 /// "NetworkPolicy shop/allow-web", "AdminNetworkPolicy guard" — how messages, counters and explanations name a
 /// policy.
 std::string describe(const Policy& policy);
-/// "allow", "deny", "pass"; "platform", "application", "baseline".
+/// "allow", "deny", "pass"; "mesh", "platform", "application", "baseline".
 std::string_view name(Action action);
 std::string_view name(Tier tier);
 std::string describe(const Selector& selector);  // "app=web,tier in (a,b),!old"; "everything" when empty

@@ -85,9 +85,10 @@ const Rule* Oracle::first_match(const Policy& policy, const Question& question) 
   return nullptr;
 }
 
-/// The platform or the baseline tier. Without an answer: Reason::kPosture, and who passed.
+/// The mesh, the platform or the baseline tier. Without an answer: Reason::kPosture, and who passed.
 Side Oracle::judge_ordered_tier(Tier tier, const Question& question) const {
-  const auto weight = [](const Rule* rule) {  // of answers of one priority: deny, pass, allow
+  const auto weight = [&](const Rule* rule) {  // of answers of one priority: deny, pass, allow
+    if (tier == Tier::kMesh) return rule->action == Action::kPass ? 1 : 0;
     return rule->action == Action::kDeny ? 2 : rule->action == Action::kPass ? 1 : 0;
   };
   const Policy* policy = nullptr;
@@ -103,6 +104,7 @@ Side Oracle::judge_ordered_tier(Tier tier, const Question& question) const {
   }
   if (rule == nullptr) return {};
   if (rule->action != Action::kPass) return {rule->action == Action::kAllow, Reason::kRule, policy, rule};
+  if (tier == Tier::kMesh) return {};
   Side passed;
   (tier == Tier::kPlatform ? passed.platform : passed.baseline) = {policy, rule};
   return passed;
@@ -131,6 +133,8 @@ Side Oracle::judge_side(const Question& question) const {
   if (subject.endpoint == nullptr) return {true, Reason::kNoEnd};
   const bool own_node = subject.endpoint->kubernetes && question.peer.node != nullptr &&
                         on_node(*subject.endpoint, question.peer.address);
+
+  if (const Side mesh = judge_ordered_tier(Tier::kMesh, question); mesh.reason == Reason::kRule) return mesh;
 
   Side answer = judge_ordered_tier(Tier::kPlatform, question);
   if (answer.reason == Reason::kRule) return answer;

@@ -231,6 +231,7 @@ class Maker {
     rule.name = "rule[" + std::to_string(number) + "]";
     rule.action = dice_.chance(tier == Tier::kApplication ? 20 : 35) ? Action::kDeny : Action::kAllow;
     if (tier != Tier::kApplication && dice_.chance(25)) rule.action = Action::kPass;
+    if (tier == Tier::kMesh && rule.action == Action::kAllow) rule.action = Action::kPass;
     for (std::uint32_t i = dice_.below(4); i > 0; --i) rule.peers.push_back(peer(home));
     rule.all_ports = dice_.chance(crowded_ ? 60 : 30);
     if (!rule.all_ports)
@@ -244,6 +245,7 @@ class Maker {
     policy.tier = dice_.chance(50)   ? Tier::kApplication
                   : dice_.chance(65) ? Tier::kPlatform
                                      : Tier::kBaseline;
+    if (dice_.chance(12)) policy.tier = Tier::kMesh;
     policy.kind = policy.tier != Tier::kApplication && dice_.chance(70) ? "ClusterNetworkPolicy"
                   : dice_.chance(70)                                    ? "NetworkPolicy"
                                                                         : "SegmentationPolicy";

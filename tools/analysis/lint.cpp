@@ -26,6 +26,8 @@ std::string object_of(const policies::Policy& policy, const policies::Rule& rule
 
 image::PolicyTier tier_of(policies::Tier tier) {
   switch (tier) {
+    case policies::Tier::kMesh:
+      return image::kMeshTier;
     case policies::Tier::kPlatform:
       return image::kPlatformTier;
     case policies::Tier::kBaseline:

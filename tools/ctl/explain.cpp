@@ -276,8 +276,9 @@ Value explain_side(const image::View& view, const Side& side, const Port& port) 
 }  // namespace
 
 Value rule_value(const image::View& view, std::uint32_t index) {
-  static constexpr const char* kActions[] = {"deny", "allow", "pass"};              // by image::Verdict
-  static constexpr const char* kTiers[] = {"application", "platform", "baseline"};  // by image::PolicyTier
+  static constexpr const char* kActions[] = {"deny", "allow", "pass"};  // by image::Verdict
+  static constexpr const char* kTiers[] = {"application", "platform", "baseline",
+                                           "mesh"};  // by image::PolicyTier
   if (index == 0) return nullptr;
   const image::Rule& rule = view.rules[index];
   const image::Policy& policy = view.policies[rule.policy];

@@ -9,8 +9,8 @@
 namespace bulkhead::ctl {
 namespace {
 
-constexpr std::uint32_t kAsked[image::kPolicyTiers] = {1, 0, 2};  // by image::PolicyTier: which comes when
-constexpr const char* kTiers[image::kPolicyTiers] = {"application", "platform", "baseline"};
+constexpr std::uint32_t kAsked[image::kPolicyTiers] = {2, 1, 3, 0};  // by image::PolicyTier: which comes when
+constexpr const char* kTiers[image::kPolicyTiers] = {"application", "platform", "baseline", "mesh"};
 
 }  // namespace
 

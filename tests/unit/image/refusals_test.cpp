@@ -122,7 +122,7 @@ TEST_F(Refusals, of_names) {
 }
 
 TEST_F(Refusals, of_policy_values) {
-  expect("policy section, table policies, index 3: unknown tier", [&] { object(3).tier = 3; });
+  expect("policy section, table policies, index 3: unknown tier", [&] { object(3).tier = kPolicyTiers; });
   expect("policy section, table rules, index 4: reserved field is not zero", [&] { rule(4).reserved = 1; });
   expect("policy section, table rules, index 4: unknown verdict", [&] { rule(4).verdict = Verdict{3}; });
   expect("policy section, table subjects[egress], index 1: unknown posture",

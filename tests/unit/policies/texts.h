@@ -36,6 +36,13 @@ inline std::string segmentation_policy(const std::string& edges) {
          edges;
 }
 
+/// An AuthorizationPolicy `shop/p` with this spec, each line of which is indented by two.
+inline std::string authorization_policy(const std::string& spec) {
+  return "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: "
+         "shop}\nspec:\n" +
+         spec;
+}
+
 /// An object of the whole cluster with this spec, each line of which is indented by two.
 inline std::string cluster_object(const std::string& version, const std::string& kind,
                                   const std::string& spec) {

@@ -1,0 +1,32 @@
+// AuthorizationPolicy, security.istio.io/v1 and v1beta1 (one shape): what of it a packet can show.
+//
+//   spec.selector              whom it governs: endpoints of its namespace; in the root namespace, istio-system,
+//                              of every namespace
+//   spec.action                ALLOW (the default) or DENY; AUDIT decides nothing; CUSTOM is refused
+//   rules[].from[].source      principals, serviceAccounts, namespaces, ipBlocks and their not-forms, ANDed
+//   rules[].to[].operation     ports and notPorts: TCP ports, the only ones Istio sees
+//   rules[].when[]             source.ip, source.namespace, source.principal, source.serviceAccount,
+//                              destination.port
+//
+// Everything else (hosts, methods, paths, request principals, remote addresses, other conditions) is of
+// requests, not of packets. As Istio's own packet-level proxy does (ambient mode, "Use Layer 4 security
+// policy"), an ALLOW rule that has any is left out, so that nothing is allowed that was not meant, and a DENY
+// rule denies without it, so that nothing passes that was meant to be denied. Both are more restrictive than
+// what was asked for, and both are warned of.
+//
+// Istio's answer stands beside what other kinds say (policies/model/policy.h, the mesh tier): its ALLOW opens
+// nothing that a NetworkPolicy closes.
+#pragma once
+
+#include "policies/load/fields.h"
+#include "policies/model/policy.h"
+
+namespace bulkhead::policies {
+
+/// A policy here governs the whole mesh.
+inline constexpr std::string_view kIstioRootNamespace = "istio-system";
+
+/// Clauses, tier and priority. `object`: for its annotations. Dry runs (istio.io/dry-run: "true") get none.
+void read_authorization_policy(const Value& object, const Value& spec, Policy& policy);
+
+}  // namespace bulkhead::policies

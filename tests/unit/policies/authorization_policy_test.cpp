@@ -1,0 +1,73 @@
+#include <gtest/gtest.h>
+
+#include "policies/load/port_ranges.h"
+#include "tests/unit/policies/texts.h"
+
+namespace bulkhead::policies {
+namespace {
+
+std::string warnings(const std::string& text) {
+  const Loaded loaded = load_text(text);
+  std::string lines;
+  for (const auto& error : loaded.errors) lines += "error: " + format(error) + "\n";
+  for (const auto& warning : loaded.warnings) lines += format(warning) + "\n";
+  return lines;
+}
+
+TEST(AuthorizationPolicy, says_what_it_cannot_judge_and_what_that_does) {
+  EXPECT_EQ(
+      warnings(authorization_policy("  rules: [{to: [{operation: {methods: [GET]}}]}]\n")),
+      "p.yaml:5:39: spec.rules[0].to[0].operation.methods: found methods, which packets do not show: the "
+      "whole rule allows nothing here\n");
+  EXPECT_EQ(
+      warnings(authorization_policy("  action: DENY\n  rules: [{when: [{key: remote.ip, values: [a]}]}]\n")),
+      "p.yaml:6:25: spec.rules[0].when[0].key: found remote.ip, which packets do not show: the rule denies "
+      "here whatever this is\n");
+  EXPECT_EQ(warnings(authorization_policy("  action: AUDIT\n  rules: [{}]\n")),
+            "p.yaml:5:11: spec.action: found AUDIT, which decides nothing: the policy is read and changes no "
+            "verdict\n");
+  EXPECT_EQ(warnings(authorization_policy("  action: DENY\n")),
+            "p.yaml:1:1: found DENY without rules, which denies nothing\n");
+  EXPECT_EQ(
+      warnings(
+          "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, annotations: "
+          "{istio.io/dry-run: \"true\"}}\nspec: {}\n"),
+      "p.yaml:1:1: found the annotation istio.io/dry-run: the policy is read and not enforced\n");
+  EXPECT_EQ(
+      warnings(
+          authorization_policy("  rules: [{from: [{source: {principals: [other.org/ns/shop/sa/web]}}]}]\n")),
+      "p.yaml:5:42: spec.rules[0].from[0].source.principals[0]: found the principal "
+      "\"other.org/ns/shop/sa/web\", which nobody bears: expected cluster.local/ns/NAMESPACE/sa/ACCOUNT\n");
+}
+
+TEST(AuthorizationPolicy, is_of_the_mesh_tier_and_about_ingress_alone) {
+  const Loaded loaded = load_text(authorization_policy(
+      "  selector: {matchLabels: {app: web}}\n  rules: [{from: [{source: {namespaces: [\"sh*\"]}}], to: "
+      "[{operation: {ports: [\"80\"]}}]}]\n"));
+  ASSERT_TRUE(loaded.ok()) << format(loaded.errors.front());
+  const Policy& policy = loaded.policies.policies.at(0);
+  EXPECT_EQ(policy.tier, Tier::kMesh);
+  ASSERT_EQ(policy.clauses.size(), 1u);
+  EXPECT_EQ(policy.clauses[0].direction, Direction::kIngress);
+  const auto& rules = policy.clauses[0].rules;
+  ASSERT_EQ(rules.size(), 3u) << "its own, its own node, and nobody else";
+  EXPECT_EQ(rules[0].name, "rules[0]");
+  EXPECT_EQ(describe_peers(rules[0]), "namespace sh*");
+  EXPECT_EQ(describe_ports(rules[0]), "tcp/80");
+  EXPECT_EQ(rules[2].name, "otherwise");
+  EXPECT_EQ(rules[2].action, Action::kDeny);
+}
+
+TEST(PortRanges, complement_unite_and_intersect) {
+  using Ranges = std::vector<PortRanges::Range>;
+  EXPECT_EQ(PortRanges::of({80, 81, 443}).ranges(), (Ranges{{80, 81}, {443, 443}}));
+  EXPECT_EQ(PortRanges::of({1, 80}).complement().ranges(), (Ranges{{0, 0}, {2, 79}, {81, 65535}}));
+  EXPECT_EQ(PortRanges::of({0, 65535}).complement().ranges(), (Ranges{{1, 65534}}));
+  EXPECT_TRUE(PortRanges::all().complement().ranges().empty());
+  EXPECT_EQ(PortRanges::of({80, 443}).intersected(PortRanges::of({443, 8080})).ranges(),
+            (Ranges{{443, 443}}));
+  EXPECT_EQ(PortRanges::of({80}).united(PortRanges::of({81})).ranges(), (Ranges{{80, 81}}));
+}
+
+}  // namespace
+}  // namespace bulkhead::policies
