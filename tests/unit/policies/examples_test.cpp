@@ -33,6 +33,10 @@ TEST(Schema, knows_the_fields_that_the_loader_knows) {
   ASSERT_TRUE(report.empty()) << format(report.errors().front());
   const YamlNode& definitions = *documents.at(0).find("$defs");
 
+  const YamlNode& spec = *documents.at(0).find("properties")->find("spec");
+  const std::string unknown = refusal(segmentation_policy("  []\n  qqqqqqqqqqqq: 1\n"));
+  EXPECT_NE(unknown.find("expected " + names_of(*spec.find("properties"))), std::string::npos) << unknown;
+
   const std::string edge = refusal(segmentation_policy("  - {qqqqqqqqqqqq: 1}\n"));
   EXPECT_NE(edge.find("expected " + names_of(*definitions.find("edge")->find("properties"))),
             std::string::npos)
@@ -45,6 +49,39 @@ TEST(Schema, knows_the_fields_that_the_loader_knows) {
     for (const auto& member : form.find("properties")->members)
       if (member.key.scalar != "except") forms.members.push_back(member);
   EXPECT_NE(end.find("expected " + names_of(forms)), std::string::npos) << end;
+}
+
+/// Equal but for words for people.
+TEST(Schema, of_the_api_server_agrees_with_that_of_editors) {
+  Report report("schema");
+  const auto parse = [&](const char* file) {
+    const auto text = read_file(std::string(POLICIES_DIRECTORY "/schema/") + file, report);
+    return parse_documents(text.value_or(""), report);
+  };
+  const auto editors = parse("segmentationpolicy.schema.json");
+  const auto servers = parse("crd-segmentationpolicy.yaml");
+  ASSERT_TRUE(report.empty()) << format(report.errors().front());
+  const YamlNode& version = servers.at(0).find("spec")->find("versions")->items.at(0);
+  const YamlNode& served = *version.find("schema")->find("openAPIV3Schema")->find("properties")->find("spec");
+  const YamlNode& known = *editors.at(0).find("properties")->find("spec");
+  EXPECT_EQ("bulkhead.io/" + version.find("name")->scalar,
+            editors.at(0).find("properties")->find("apiVersion")->find("const")->scalar);
+
+  const auto expect_equal = [](const YamlNode& a, const YamlNode& b) {
+    const YamlNode &all = *a.find("properties"), &others = *b.find("properties");
+    EXPECT_EQ(names_of(all), names_of(others));
+    for (const auto& member : all.members)
+      if (const YamlNode* words = member.value.find("enum")) {
+        const YamlNode* other = others.find(member.key.scalar)->find("enum");
+        ASSERT_NE(other, nullptr) << member.key.scalar;
+        ASSERT_EQ(words->items.size(), other->items.size()) << member.key.scalar;
+        for (std::size_t i = 0; i < words->items.size(); ++i)
+          EXPECT_EQ(words->items[i].scalar, other->items[i].scalar);
+      }
+  };
+  expect_equal(served, known);
+  expect_equal(*served.find("properties")->find("edges")->find("items"),
+               *editors.at(0).find("$defs")->find("edge"));
 }
 
 }  // namespace
