@@ -26,6 +26,7 @@ class Pod:
     def __init__(self, manifest):
         self.namespace = manifest["metadata"]["namespace"]
         self.name = f"{self.namespace}-{manifest['metadata']['name']}"
+        self.service_account = manifest["spec"].get("serviceAccountName", "default")
         self.labels = manifest["metadata"].get("labels", {})
         self.addresses = [address["ip"] for address in manifest["status"]["podIPs"]]
         self.ports = [{"name": port["name"], "port": port["containerPort"], "protocol": port.get("protocol", "TCP")}
@@ -51,7 +52,7 @@ def read_cluster():
 def set_up(stage, pods):
     for pod in dict.fromkeys(pods.values()):
         stage.container(pod.name, pod.address(True), pod.labels, pod.address(False), pod.ports, kubernetes=True,
-                        namespace=pod.namespace)
+                        namespace=pod.namespace, service_account=pod.service_account)
     stage.start(ready=False)
     stage.wait_enforced()
 
@@ -60,7 +61,7 @@ def queries(case, pods):
     """What two pods of ours can try: (text, source, target, address, protocol, port, allowed?). Over both families, unless the case
     is about addresses."""
     words = (case / "policies.yaml").read_text()
-    about_addresses = "ipBlock" in words or "cidr" in words
+    about_addresses = any(word in words for word in ("ipBlock", "cidr", "networks:", "source.ip"))
     with open(case / "queries.csv", newline="") as lines:
         for row in csv.DictReader(line for line in lines if not line.startswith("#")):
             source, target = pods.get(row["src"]), pods.get(row["dst"])

@@ -76,7 +76,8 @@ class Stage:
         """A namespace that Bulkhead knows nothing of."""
         self._netns(name)
 
-    def container(self, name, v4, labels, v6=None, ports=(), kind="tap", kubernetes=None, mtu=None, namespace="shop"):
+    def container(self, name, v4, labels, v6=None, ports=(), kind="tap", kubernetes=None, mtu=None, namespace="shop",
+                  service_account=None):
         """Makes a namespace and tells the control plane of it at the next write_endpoints()."""
         self._netns(name)
         port = {"kind": kind, "interface": "eth0", "netns": f"/run/netns/{self.netns(name)}"}
@@ -91,7 +92,7 @@ class Stage:
             "name": name, "namespace": namespace, "labels": labels,
             "addresses": [f"{v4}/16"] + ([f"{v6}/64"] if v6 else []),
             "kubernetes": self.kubernetes if kubernetes is None else kubernetes,
-            "ports": list(ports), "port": port})
+            "ports": list(ports), "port": port, **({"serviceAccount": service_account} if service_account else {})})
 
     def write_endpoints(self):
         # JSON is YAML; replaced by rename, as an editor would.
