@@ -30,7 +30,6 @@ enum Flags : std::uint8_t {
   kMoreFragments = 4,
   kDontFragment = 8,  // IPv4 DF; always set for IPv6
   kVlanTagged = 16,   // an 802.1Q tag lies before the IP header: the port's own, or a priority tag
-  kGatewayTtl = 32,   // reserved for forward/
 };
 
 struct alignas(64) Parsed {

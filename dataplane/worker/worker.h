@@ -3,7 +3,7 @@
 //   loop.cpp         poll while there is work, sleep on the ports' fds when there is none, keep house in between
 //   intake.cpp       a burst from one port: parse, check the sender's MAC, sort                 DESIGN: parse, source check
 //   established.cpp  flow table, in three stages over the burst; a current hit is done             flow table
-//   judge.cpp        misses and stale hits: the image decides; flows begin, go on or end           classify
+//   judge.cpp        misses and stale hits: addresses, then the image; flows begin, go on or end    classify
 //   egress.cpp       hop, MACs, tag; out by port                                                   forward, account
 //   finish.cpp       what the way out cannot do itself: checksums, segments, fragments, ICMP errors
 //   aside.cpp        what belongs to no flow: ARP, neighbour discovery, echo to a gateway, ICMP errors about flows

@@ -1,4 +1,5 @@
 // The straight way: what is allowed passes, what is not is counted by its reason, and who may say what.
+#include "dataplane/forward/checksum.h"
 #include "tests/unit/worker/village.h"
 
 namespace bulkhead::worker {
@@ -170,6 +171,24 @@ TEST_F(Path, broken_frames_are_counted_not_lost) {
   send(kWeb, frames::ethernet(0x9000, Bytes(50), from(kWeb)));
   EXPECT_EQ(fate(kWeb, Fate::kMalformedEthernet), 2u);
   EXPECT_EQ(fate(kWeb, Fate::kEtherTypeUnknown), 1u);
+}
+
+TEST_F(Path, addresses_that_no_packet_may_bear_begin_no_conversation) {
+  publish(everybody(kAll));
+  const auto to = [](std::uint8_t first, std::uint8_t second) {
+    Bytes frame = udp4(kWeb, kApi, 4000, 53, Bytes(20));
+    frame[30] = first;
+    frame[31] = second;
+    forward::store_ipv4_checksum(frame.data() + 14);
+    return frame;
+  };
+  send(kWeb, to(127, 0));
+  send(kWeb, to(224, 0));
+  send(kWeb, to(169, 254));
+  EXPECT_EQ(fate(kWeb, Fate::kMalformedIpv4), 1u);
+  EXPECT_EQ(fate(kWeb, Fate::kGroupDestination), 1u);
+  EXPECT_EQ(fate(kWeb, Fate::kLinkLocal), 1u);
+  EXPECT_EQ(flows_.live(), 0u);
 }
 
 TEST_F(Path, priority_tag_is_taken_off_and_a_vlan_is_refused) {
