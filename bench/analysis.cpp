@@ -10,9 +10,9 @@
 #include <random>
 #include <string>
 
+#include "controlplane/analysis/compare.h"
 #include "controlplane/compile/compile.h"
 #include "dataplane/image/validate.h"
-#include "tools/analysis/compare.h"
 
 namespace bulkhead::analysis {
 namespace {

@@ -9,8 +9,8 @@
 
 #include <string>
 
-#include "tools/analysis/party.h"
-#include "tools/analysis/prove.h"
+#include "controlplane/analysis/party.h"
+#include "controlplane/analysis/prove.h"
 
 namespace bulkhead::ctl {
 

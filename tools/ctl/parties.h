@@ -1,7 +1,7 @@
-// Answers of tools/analysis as values, the same in every policy command.
+// Answers of controlplane/analysis as values, the same in every policy command.
 #pragma once
 
-#include "tools/analysis/party.h"
+#include "controlplane/analysis/party.h"
 #include "tools/ctl/command.h"
 
 namespace bulkhead::ctl {

@@ -1,6 +1,6 @@
 // `policy diff`: every packet that two sets of policies judge differently.
+#include "controlplane/analysis/compare.h"
 #include "dataplane/image/validate.h"
-#include "tools/analysis/compare.h"
 #include "tools/ctl/candidate.h"
 #include "tools/ctl/parties.h"
 

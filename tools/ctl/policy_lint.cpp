@@ -1,6 +1,6 @@
 // `policy lint`: what policies say and cannot mean, before they are enforced.
-#include "tools/analysis/lint.h"
-#include "tools/analysis/party.h"
+#include "controlplane/analysis/lint.h"
+#include "controlplane/analysis/party.h"
 #include "tools/ctl/candidate.h"
 #include "tools/ctl/parties.h"
 

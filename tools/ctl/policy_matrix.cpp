@@ -1,8 +1,8 @@
 // `policy matrix`: who may talk to whom.
 #include <map>
 
+#include "controlplane/analysis/matrix.h"
 #include "dataplane/image/validate.h"
-#include "tools/analysis/matrix.h"
 #include "tools/ctl/candidate.h"
 #include "tools/ctl/drawing.h"
 #include "tools/ctl/parties.h"

@@ -8,11 +8,11 @@
 #include <variant>
 #include <vector>
 
+#include "controlplane/analysis/compare.h"
 #include "controlplane/compile/compile.h"
 #include "dataplane/image/validate.h"
 #include "tests/property/scenario.h"
 #include "tests/unit/image/sample.h"
-#include "tools/analysis/compare.h"
 
 namespace bulkhead::analysis::every_packet {
 

@@ -1,14 +1,14 @@
-#include "tools/analysis/lint.h"
+#include "controlplane/analysis/lint.h"
 
 #include <gtest/gtest.h>
 
 #include <map>
 #include <set>
 
+#include "controlplane/analysis/redundancy.h"
 #include "policies/load/load.h"
 #include "policies/model/address.h"
 #include "tests/unit/analysis/every_packet.h"
-#include "tools/analysis/redundancy.h"
 
 namespace bulkhead::analysis {
 namespace {

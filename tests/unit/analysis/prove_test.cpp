@@ -1,4 +1,4 @@
-#include "tools/analysis/prove.h"
+#include "controlplane/analysis/prove.h"
 
 #include <gtest/gtest.h>
 

@@ -9,7 +9,7 @@
 #include <functional>
 #include <vector>
 
-#include "tools/analysis/verdicts.h"
+#include "controlplane/analysis/verdicts.h"
 
 namespace bulkhead::analysis {
 

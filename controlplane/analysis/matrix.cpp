@@ -1,4 +1,4 @@
-#include "tools/analysis/matrix.h"
+#include "controlplane/analysis/matrix.h"
 
 #include <algorithm>
 #include <map>

@@ -1,4 +1,4 @@
-#include "tools/analysis/party.h"
+#include "controlplane/analysis/party.h"
 
 #include <algorithm>
 #include <map>

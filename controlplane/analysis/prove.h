@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "tools/analysis/compare.h"
-#include "tools/analysis/verdicts.h"
+#include "controlplane/analysis/compare.h"
+#include "controlplane/analysis/verdicts.h"
 
 namespace bulkhead::analysis {
 

@@ -1,4 +1,4 @@
-#include "tools/analysis/redundancy.h"
+#include "controlplane/analysis/redundancy.h"
 
 #include <algorithm>
 #include <map>

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "tools/analysis/compare.h"
+#include "controlplane/analysis/compare.h"
 
 namespace bulkhead::analysis {
 

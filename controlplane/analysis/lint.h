@@ -9,9 +9,9 @@
 #include <string_view>
 #include <vector>
 
+#include "controlplane/analysis/compare.h"
 #include "policies/model/cluster.h"
 #include "policies/model/policy.h"
-#include "tools/analysis/compare.h"
 
 namespace bulkhead::analysis {
 

@@ -1,13 +1,13 @@
-#include "tools/analysis/lint.h"
+#include "controlplane/analysis/lint.h"
 
 #include <algorithm>
 #include <map>
 #include <set>
 #include <tuple>
 
+#include "controlplane/analysis/party.h"
+#include "controlplane/analysis/redundancy.h"
 #include "policies/model/address.h"
-#include "tools/analysis/party.h"
-#include "tools/analysis/redundancy.h"
 
 namespace bulkhead::analysis {
 namespace {

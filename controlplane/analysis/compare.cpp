@@ -1,4 +1,4 @@
-#include "tools/analysis/compare.h"
+#include "controlplane/analysis/compare.h"
 
 #include <algorithm>
 #include <cassert>

@@ -1,4 +1,4 @@
-#include "tools/analysis/space.h"
+#include "controlplane/analysis/space.h"
 
 #include <algorithm>
 #include <bit>

@@ -1,4 +1,4 @@
-#include "tools/analysis/verdicts.h"
+#include "controlplane/analysis/verdicts.h"
 
 #include <algorithm>
 

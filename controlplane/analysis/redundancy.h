@@ -14,9 +14,9 @@
 #include <variant>
 #include <vector>
 
+#include "controlplane/analysis/compare.h"
 #include "controlplane/compile/compile.h"
 #include "policies/model/policy.h"
-#include "tools/analysis/compare.h"
 
 namespace bulkhead::analysis {
 

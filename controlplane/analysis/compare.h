@@ -17,7 +17,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "tools/analysis/verdicts.h"
+#include "controlplane/analysis/verdicts.h"
 
 namespace bulkhead::analysis {
 

@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "tools/analysis/space.h"
+#include "controlplane/analysis/space.h"
 
 namespace bulkhead::analysis {
 
