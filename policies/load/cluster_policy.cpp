@@ -2,10 +2,14 @@
 // (v1alpha2, v1beta1): the API's types and the validation of its CustomResourceDefinitions
 // (network-policy-api, apis/ and config/crd/). Null counts as absent, as the API server decodes it.
 //
-// What these APIs ask of a peer that a reader does not know ("fail closed") is asked here of domainNames, which no
-// enforcer of addresses can know: an Accept rule with them matches nothing. Everything else that is unknown is
-// refused: to drop a field of a selector would widen it.
+// "If an implementation sees no fields are set" in a peer, "it can infer that the deployed CRD is of an incompatible
+// version with an unknown field": then an Accept rule matches nothing, and a Deny or Pass rule is "a 'Deny all'
+// rule". So is read here a peer that is empty, or has only fields that no policy API knows. The same holds for
+// domainNames, which no enforcer of addresses can know. Everything else that is unknown is refused, as the API
+// server would: slips of the pen, other dialects' peers (podSelector, ipBlock), fields beside known ones, and fields
+// of selectors, since to drop one would widen it.
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "policies/load/objects.h"
@@ -127,7 +131,10 @@ class ClusterPolicyReader {
     const Value peers = fields.required(ingress ? "from" : "to");
     PeersRead read;
     for (const auto& peer : bounded_list(peers, dialect_.items_max, "peers"))
-      read_peer(peer, ingress, rule, read);
+      if (is_unknown_peer(peer))
+        read.unknown = peer;
+      else
+        read_peer(peer, ingress, rule, read);
     if (read.domain_names) {
       if (rule.action != Action::kAllow)
         read.domain_names.fail("found domainNames in a " + std::string(name_of(rule.action)) +
@@ -148,7 +155,37 @@ class ClusterPolicyReader {
       named.fail(
           "found a port name beside nodes, networks or domainNames, expected a number: their ports have no "
           "names");
+    if (read.unknown) fail_closed(read.unknown, rule);
     return rule;
+  }
+
+  /// Known nowhere, and no slip of the pen for what is.
+  static bool is_unknown_peer(const Value& item) {
+    constexpr std::array<std::string_view, 15> kPeers = {
+        "namespaces",        "pods",    "nodes",        "networks",   "domainNames",   "podSelector",
+        "namespaceSelector", "ipBlock", "nodeSelector", "sameLabels", "notSameLabels", "matchLabels",
+        "matchExpressions",  "cidr",    "except"};
+    return item.is_mapping() &&
+           std::none_of(item.node()->members.begin(), item.node()->members.end(), [&](const Member& member) {
+             return std::find(kPeers.begin(), kPeers.end(), member.key.scalar) != kPeers.end() ||
+                    nearest(member.key.scalar, kPeers);
+           });
+  }
+
+  static void fail_closed(const Value& peer, Rule& rule) {
+    const auto& members = peer.node()->members;
+    const bool accepts = rule.action == Action::kAllow;
+    peer.warn(
+        "found " +
+        (members.empty() ? "an empty peer" : "a peer of an unknown kind, " + quoted(members[0].key.scalar)) +
+        ": as the API demands, the whole rule " + quoted(rule.name) +
+        (accepts ? " matches nothing" : " denies everything"));
+    rule.peers.clear();
+    if (accepts) return;
+    rule.action = Action::kDeny;
+    rule.peers.emplace_back(Everyone{});
+    rule.ports.clear();
+    rule.all_ports = true;
   }
 
   std::string_view name_of(Action action) const {
@@ -166,7 +203,7 @@ class ClusterPolicyReader {
   }
 
   struct PeersRead {
-    Value domain_names;
+    Value domain_names, unknown;
     bool without_names = false;  // some peer's ports have no names
   };
 

@@ -40,7 +40,7 @@ void use(const PolicySet& set) {
     require(!policy.name.empty() && policy.origin.line != 0);
     for (const auto& clause : policy.clauses)
       for (const auto& rule : clause.rules) {
-        require(!rule.peers.empty() && rule.all_ports == rule.ports.empty());
+        require(rule.all_ports == rule.ports.empty());
         require(!describe_peers(rule).empty() && !describe_ports(rule).empty());
         for (const auto& peer : rule.peers)
           if (const auto* block = std::get_if<IpBlock>(&peer)) {

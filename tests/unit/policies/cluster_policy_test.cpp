@@ -81,6 +81,26 @@ TEST(ClusterPolicy, accept_rule_with_domain_names_matches_nothing_and_says_so) {
       "API demands, the whole rule \"egress[0]\" matches nothing");
 }
 
+TEST(ClusterPolicy, rule_with_an_unknown_peer_fails_closed_and_says_so) {
+  const auto loaded = load_text(cluster_object(
+      "v1alpha2", "ClusterNetworkPolicy",
+      "  tier: Admin\n  priority: 0\n  subject: {namespaces: {}}\n  egress:\n"
+      "  - {action: Accept, to: [{networks: [10.0.0.0/8]}, {services: {matchLabels: {a: b}}}]}\n"
+      "  - {action: Pass, name: later, to: [{}], protocols: [{tcp: {destinationPort: {number: 80}}}]}\n"));
+  ASSERT_TRUE(loaded.ok()) << format(loaded.errors.front());
+  const auto& rules = loaded.policies.policies[0].clauses[0].rules;
+  EXPECT_TRUE(rules[0].peers.empty());
+  EXPECT_EQ(rules[1].action, Action::kDeny);
+  EXPECT_EQ(describe_peers(rules[1]) + " " + describe_ports(rules[1]), "everyone every port");
+  ASSERT_EQ(loaded.warnings.size(), 2u);
+  EXPECT_EQ(format(loaded.warnings[0]),
+            "p.yaml:9:53: spec.egress[0].to[1]: found a peer of an unknown kind, \"services\": as the API "
+            "demands, the whole rule \"egress[0]\" matches nothing");
+  EXPECT_EQ(format(loaded.warnings[1]),
+            "p.yaml:10:38: spec.egress[1].to[0]: found an empty peer: as the API demands, the whole rule "
+            "\"later\" denies everything");
+}
+
 TEST(ClusterPolicy, lists_are_bounded_by_their_version) {
   const std::string deny = "  - {action: Deny, from: [{namespaces: {}}]}\n";
   const auto admin = [&](int rules) {
