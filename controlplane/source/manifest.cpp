@@ -85,7 +85,8 @@ class Reader {
     settle_addresses();
     add_mentioned_namespaces();
     add_node_addresses();
-    result_.policies = make_set(std::move(policies_), result_.errors);
+    settle_set(policies_, result_.errors);
+    result_.policies = std::move(policies_);
     if (!result_.ok()) {
       result_.cluster = {};
       result_.policies = {};
@@ -102,7 +103,7 @@ class Reader {
 
   void read_object(const Object& object) {
     if (is_policy(object)) {
-      if (auto policy = read_policy(object)) policies_.push_back(std::move(*policy));
+      read_policy(object, policies_);
       return;
     }
     const bool ours =
@@ -249,7 +250,7 @@ class Reader {
 
   Manifests result_;
   std::vector<PodFacts> facts_;  // one an endpoint
-  std::vector<Policy> policies_;
+  PolicySet policies_;
   std::map<std::string, Origin> seen_;
   std::set<std::string> mentioned_namespaces_;
   std::map<AddressBytes, std::string> node_of_;

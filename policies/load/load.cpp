@@ -24,7 +24,7 @@ constexpr std::array<std::string_view, 1> kAdminNetworkPolicyApis = {kPolicyApiV
 constexpr std::array<std::string_view, 2> kClusterNetworkPolicyApis = {kPolicyApiV1Alpha2, kPolicyApiV1Beta1};
 constexpr std::array<std::string_view, 2> kAuthorizationPolicyApis = {"security.istio.io/v1",
                                                                       "security.istio.io/v1beta1"};
-constexpr std::array<std::string_view, 1> kSegmentationPolicyApis = {"bulkhead.io/v1alpha1"};
+constexpr std::array<std::string_view, 1> kBulkheadApis = {"bulkhead.io/v1alpha1"};
 
 struct Kind {
   std::string_view name;
@@ -37,14 +37,16 @@ constexpr Kind kPolicyKinds[] = {
     {"AuthorizationPolicy", kAuthorizationPolicyApis, Scope::kNamespace},
     {"BaselineAdminNetworkPolicy", kAdminNetworkPolicyApis, Scope::kCluster, "default"},
     {"ClusterNetworkPolicy", kClusterNetworkPolicyApis, Scope::kCluster},
+    {"Invariant", kBulkheadApis, Scope::kCluster},
     {"NetworkPolicy", kNetworkPolicyApis, Scope::kNamespace},
-    {"SegmentationPolicy", kSegmentationPolicyApis, Scope::kNamespace},
+    {"SegmentationPolicy", kBulkheadApis, Scope::kNamespace},
 };
-constexpr std::array<std::string_view, 7> kKinds = {"List",
+constexpr std::array<std::string_view, 8> kKinds = {"List",
                                                     "AdminNetworkPolicy",
                                                     "AuthorizationPolicy",
                                                     "BaselineAdminNetworkPolicy",
                                                     "ClusterNetworkPolicy",
+                                                    "Invariant",
                                                     "NetworkPolicy",
                                                     "SegmentationPolicy"};
 
@@ -76,14 +78,13 @@ void collect_objects(const Value& value, std::vector<Object>& objects) {
   for (const auto& item : list.optional("items").list()) collect_objects(item, objects);
 }
 
-void load_file(const File& file, const LoadOptions& options, std::vector<Policy>& policies, Report& report) {
+void load_file(const File& file, const LoadOptions& options, PolicySet& policies, Report& report) {
   for (const auto& document : parse_documents(file.text, report, options.limits))
     for (const auto& object : objects_of(document, report)) {
-      if (!is_policy(object)) {
+      if (is_policy(object))
+        read_policy(object, policies);
+      else
         refuse_other(object, options.skip_other_kinds);
-      } else if (auto policy = read_policy(object)) {
-        policies.push_back(std::move(*policy));
-      }
     }
 }
 
@@ -100,9 +101,22 @@ void take(const Report& report, Loaded& loaded) {
   append_by_line(report.warnings(), loaded.warnings);
 }
 
-void finish(std::vector<Policy> policies, Loaded& loaded) {
-  PolicySet set = make_set(std::move(policies), loaded.errors);
-  if (loaded.ok()) loaded.policies = std::move(set);
+void finish(PolicySet policies, Loaded& loaded) {
+  settle_set(policies, loaded.errors);
+  if (loaded.ok()) loaded.policies = std::move(policies);
+}
+
+/// Sorts by `key` and adds an error for each that is there twice.
+template <typename T, typename Key, typename Name>
+void settle(std::vector<T>& objects, const Key& key, const Name& name, std::vector<Error>& errors) {
+  std::stable_sort(objects.begin(), objects.end(), [&](const T& a, const T& b) { return key(a) < key(b); });
+  for (std::size_t i = 1; i < objects.size(); ++i) {
+    if (key(objects[i - 1]) != key(objects[i])) continue;
+    const Origin& first = objects[i - 1].origin;
+    errors.push_back({objects[i].origin, "metadata.name",
+                      "found " + name(objects[i]) + " a second time, expected it once (also at " +
+                          first.file + ":" + std::to_string(first.line) + ")"});
+  }
 }
 
 }  // namespace
@@ -166,12 +180,23 @@ bool refuse_other(const Object& object, bool skip_other_kinds) {
   return true;
 }
 
-std::optional<Policy> read_policy(const Object& object) {
+bool read_policy(const Object& object, PolicySet& into) {
   const Kind& kind = *find_kind(object.kind);
   const std::size_t errors = object.value.errors_so_far();
   Fields fields(object.value);
   fields.accept({"apiVersion", "kind", "status"});
   const Metadata metadata = read_metadata(fields, kind.scope, kind.only_name);
+  const auto good = [&] {
+    fields.finish();
+    return object.value.errors_so_far() == errors;
+  };
+  if (object.kind == "Invariant") {
+    Invariant invariant{metadata.name, {}, object.value.origin()};
+    read_invariant(fields.required("spec"), invariant);
+    if (!good()) return false;
+    into.invariants.push_back(std::move(invariant));
+    return true;
+  }
   Policy policy;
   policy.kind = object.kind;
   policy.namespace_name = metadata.namespace_name;
@@ -190,28 +215,23 @@ std::optional<Policy> read_policy(const Object& object) {
   } else {
     read_segmentation_policy(fields.required("spec"), policy);
   }
-  fields.finish();
-  return object.value.errors_so_far() == errors ? std::optional(std::move(policy)) : std::nullopt;
+  if (!good()) return false;
+  into.policies.push_back(std::move(policy));
+  return true;
 }
 
-PolicySet make_set(std::vector<Policy> policies, std::vector<Error>& errors) {
-  const auto key = [](const Policy& policy) {
-    return std::tie(policy.kind, policy.namespace_name, policy.name);
-  };
-  std::stable_sort(policies.begin(), policies.end(),
-                   [&](const Policy& a, const Policy& b) { return key(a) < key(b); });
-  for (std::size_t i = 1; i < policies.size(); ++i) {
-    if (key(policies[i - 1]) != key(policies[i])) continue;
-    const Origin& first = policies[i - 1].origin;
-    errors.push_back({policies[i].origin, "metadata.name",
-                      "found " + describe(policies[i]) + " a second time, expected it once (also at " +
-                          first.file + ":" + std::to_string(first.line) + ")"});
-  }
-  return {std::move(policies)};
+void settle_set(PolicySet& set, std::vector<Error>& errors) {
+  settle(
+      set.policies,
+      [](const Policy& policy) { return std::tie(policy.kind, policy.namespace_name, policy.name); },
+      [](const Policy& policy) { return describe(policy); }, errors);
+  settle(
+      set.invariants, [](const Invariant& invariant) { return std::string_view(invariant.name); },
+      [](const Invariant& invariant) { return "Invariant " + invariant.name; }, errors);
 }
 
 Loaded load(std::span<const File> files, const LoadOptions& options) {
-  std::vector<Policy> policies;
+  PolicySet policies;
   Loaded loaded;
   for (const auto& file : files) {
     Report report(file.name);
@@ -223,7 +243,7 @@ Loaded load(std::span<const File> files, const LoadOptions& options) {
 }
 
 Loaded load_paths(std::span<const std::string> paths, const LoadOptions& options) {
-  std::vector<Policy> policies;
+  PolicySet policies;
   Loaded loaded;
   for (const auto& path : paths) {
     Report report(path);

@@ -4,13 +4,15 @@
 //                                                   segmentation_policy.cpp
 //                                                   cluster_policy.cpp
 //                                                   authorization_policy.cpp
+//                                                   invariant.cpp           ──► Invariant ──► PolicySet
 //
 // Transactional: one bad file refuses the whole set, and every error of every file is reported. Kinds:
 // NetworkPolicy (networking.k8s.io/v1), AdminNetworkPolicy and BaselineAdminNetworkPolicy
 // (policy.networking.k8s.io/v1alpha1), ClusterNetworkPolicy (v1alpha2, v1beta1), SegmentationPolicy
-// (bulkhead.io/v1alpha1), AuthorizationPolicy (security.istio.io/v1, v1beta1), and List of them; several documents a file. An object of a namespaced kind without
-// metadata.namespace is in the namespace `default`. What `kubectl get -o
-// yaml` adds (uid, managedFields, status, ...) is accepted and ignored; any other unknown field is an error.
+// and Invariant (bulkhead.io/v1alpha1), AuthorizationPolicy (security.istio.io/v1, v1beta1), and List of them;
+// several documents a file. An object of a namespaced kind without metadata.namespace is in the namespace
+// `default`. What `kubectl get -o yaml` adds (uid, managedFields, status, ...) is accepted and ignored; any other
+// unknown field is an error.
 #pragma once
 
 #include <optional>
@@ -58,14 +60,14 @@ struct Object {
 std::vector<Object> objects_of(const YamlNode& document, Report& report);
 
 bool is_policy(const Object& object);
-/// Only for is_policy() objects. Nothing if errors were reported.
-std::optional<Policy> read_policy(const Object& object);
+/// Only for is_policy() objects. False if errors were reported.
+bool read_policy(const Object& object, PolicySet& into);
 
 /// For an object that is not is_policy(): reports it and returns true, unless it may be passed over. Kinds that
 /// decide about traffic, and slips of the pen for ours, are never passed over: that would change who is allowed.
 bool refuse_other(const Object& object, bool skip_other_kinds);
 
 /// Sorts into the set's order and adds an error for each object that is there twice.
-PolicySet make_set(std::vector<Policy> policies, std::vector<Error>& errors);
+void settle_set(PolicySet& set, std::vector<Error>& errors);
 
 }  // namespace bulkhead::policies

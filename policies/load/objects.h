@@ -30,6 +30,9 @@ Selector read_selector(Fields& fields);
 /// A label selector that is a mapping of its own; absent selects everything.
 Selector read_selector(const Value& value);
 
+/// An Invariant's demands.
+void read_invariant(const Value& spec, Invariant& invariant);
+
 /// Clauses, tier and priority of each kind. Errors go to the object's report.
 void read_network_policy(const Value& spec, Policy& policy);
 void read_admin_network_policy(const Value& spec, Policy& policy);

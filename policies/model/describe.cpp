@@ -97,6 +97,11 @@ std::string_view name(Action action) {
   return kNames[static_cast<std::size_t>(action)];
 }
 
+std::string describe(const Invariant& invariant, const Demand& demand) {
+  return "Invariant " + invariant.name +
+         (demand.claim == Demand::Claim::kNever ? ", never '" : ", always '") + demand.name + "'";
+}
+
 std::string_view name(Tier tier) {
   constexpr std::string_view kNames[] = {"mesh", "platform", "application", "baseline"};
   return kNames[static_cast<std::size_t>(tier)];

@@ -204,10 +204,32 @@ struct Policy {
       0;  // 0 to kPriorityMax, lower first; 0 in the application tier, where it is no matter
 };
 
+/// A claim about packets that must be true of every set that is enforced. It speaks of the packets from `from`
+/// to `to` on its ports of which at least one end is an endpoint, and which are not an endpoint's with itself: of
+/// what nobody judges and what always passes, nothing can be demanded. LocalNode is the node on which the
+/// endpoint at the other end runs. Of ICMP, `kAlways` means the messages that a family has.
+struct Demand {
+  enum class Claim : std::uint8_t { kNever, kAlways };  // none of the packets may pass; all of them must
+  Claim claim = Claim::kNever;
+  std::string name;
+  std::vector<Peer> from, to;  // any may match
+  bool all_ports = false;      // as of a Rule
+  std::vector<PortMatch> ports;
+  Origin origin;
+};
+
+/// Decides about no packet: whoever compiles proves the demands, and enforces nothing that breaks one.
+struct Invariant {
+  std::string name;
+  std::vector<Demand> demands;  // names are unique
+  Origin origin;
+};
+
 /// In one order on every machine: by kind, namespace, name. Two objects with one (kind, namespace, name) are
 /// an error of load/.
 struct PolicySet {
   std::vector<Policy> policies;
+  std::vector<Invariant> invariants = {};  // by name
 };
 
 /// The node's answer where no policy speaks.
@@ -219,6 +241,8 @@ struct Posture {
 /// "NetworkPolicy shop/allow-web", "AdminNetworkPolicy guard" — how messages, counters and explanations name a
 /// policy.
 std::string describe(const Policy& policy);
+/// "Invariant walls, never 'world-to-db'".
+std::string describe(const Invariant& invariant, const Demand& demand);
 /// "allow", "deny", "pass"; "mesh", "platform", "application", "baseline".
 std::string_view name(Action action);
 std::string_view name(Tier tier);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "policies/model/address.h"
+
 namespace bulkhead::policies {
 namespace {
 
@@ -162,6 +164,26 @@ Judgement Oracle::judge(const End& source, const End& destination, Protocol prot
   const Direction direction = egress.allow ? Direction::kIngress : Direction::kEgress;
   const Side& deciding = egress.allow ? ingress : egress;
   return {deciding.allow, direction, deciding.reason, deciding.policy, deciding.rule, egress, ingress};
+}
+
+bool Oracle::means(const Demand& demand, const End& source, const End& destination, Protocol protocol,
+                   std::uint16_t port) const {
+  if (source.endpoint == nullptr && destination.endpoint == nullptr) return false;
+  if (source.endpoint == destination.endpoint) return false;
+  if (is_v4(source.address) != is_v4(destination.address)) return false;
+  const Protocol foreign_icmp = is_v4(source.address) ? Protocol::kIcmpV6 : Protocol::kIcmp;
+  if (demand.claim == Demand::Claim::kAlways && protocol == foreign_icmp) return false;
+  const auto any_of = [&](const std::vector<Peer>& peers, const End& subject, const End& other) {
+    return std::any_of(peers.begin(), peers.end(), [&](const Peer& peer) {
+      if (std::holds_alternative<LocalNode>(peer) && subject.endpoint == nullptr) return false;
+      return matches(peer, subject, other);
+    });
+  };
+  if (!any_of(demand.from, destination, source) || !any_of(demand.to, source, destination)) return false;
+  return demand.all_ports ||
+         std::any_of(demand.ports.begin(), demand.ports.end(), [&](const PortMatch& match) {
+           return policies::matches(match, destination.endpoint, protocol, port);
+         });
 }
 
 Judgement Oracle::judge(const AddressBytes& source, const AddressBytes& destination, Protocol protocol,

@@ -67,6 +67,10 @@ class Oracle {
   /// A host-network endpoint is its node.
   End end(const Endpoint& endpoint, const AddressBytes& address) const;
 
+  /// Whether the demand is about such packets (its words stand above policies::Demand).
+  bool means(const Demand& demand, const End& source, const End& destination, Protocol protocol,
+             std::uint16_t port) const;
+
   /// `port`: destination port; the type of kIcmp and kIcmpV6; the protocol number of kOther.
   Judgement judge(const End& source, const End& destination, Protocol protocol, std::uint16_t port) const;
   Judgement judge(const AddressBytes& source, const AddressBytes& destination, Protocol protocol,

@@ -16,6 +16,7 @@ TEST(Examples, every_example_loads_with_all_the_others) {
   const Loaded loaded = load_paths(paths);
   for (const auto& error : loaded.errors) ADD_FAILURE() << format(error);
   EXPECT_EQ(loaded.policies.policies.size(), 10u);
+  EXPECT_EQ(loaded.policies.invariants.size(), 1u);
 }
 
 /// "a, b or c" of an object's keys, as the loader lists the fields it knows.
@@ -51,6 +52,31 @@ TEST(Schema, knows_the_fields_that_the_loader_knows) {
   EXPECT_NE(end.find("expected " + names_of(forms)), std::string::npos) << end;
 }
 
+TEST(Schema, of_an_invariant_knows_the_fields_that_the_loader_knows) {
+  Report report("schema");
+  const auto text = read_file(POLICIES_DIRECTORY "/schema/invariant.schema.json", report);
+  const auto of_edges = read_file(POLICIES_DIRECTORY "/schema/segmentationpolicy.schema.json", report);
+  const auto documents = parse_documents(text.value_or(""), report);
+  const auto edges = parse_documents(of_edges.value_or(""), report);
+  ASSERT_TRUE(report.empty()) << format(report.errors().front());
+  const YamlNode& definitions = *documents.at(0).find("$defs");
+  const YamlNode& spec = *documents.at(0).find("properties")->find("spec");
+  const std::string unknown = refusal(invariant("  never: []\n  qqqqqqqqqqqq: 1\n"));
+  EXPECT_NE(unknown.find("expected " + names_of(*spec.find("properties"))), std::string::npos) << unknown;
+  const std::string demand = refusal(invariant("  never: [{qqqqqqqqqqqq: 1}]\n"));
+  EXPECT_NE(demand.find("expected " + names_of(*definitions.find("demand")->find("properties"))),
+            std::string::npos)
+      << demand;
+  // Ends and ports are said as edges say them.
+  const auto forms = [](const YamlNode& document) {
+    std::string all;
+    for (const auto& form : document.find("$defs")->find("end")->find("oneOf")->items)
+      all += names_of(*form.find("properties")) + ";";
+    return all + document.find("$defs")->find("port")->find("pattern")->scalar;
+  };
+  EXPECT_EQ(forms(documents.at(0)), forms(edges.at(0)));
+}
+
 /// Equal but for words for people.
 TEST(Schema, of_the_api_server_agrees_with_that_of_editors) {
   Report report("schema");
@@ -58,15 +84,6 @@ TEST(Schema, of_the_api_server_agrees_with_that_of_editors) {
     const auto text = read_file(std::string(POLICIES_DIRECTORY "/schema/") + file, report);
     return parse_documents(text.value_or(""), report);
   };
-  const auto editors = parse("segmentationpolicy.schema.json");
-  const auto servers = parse("crd-segmentationpolicy.yaml");
-  ASSERT_TRUE(report.empty()) << format(report.errors().front());
-  const YamlNode& version = servers.at(0).find("spec")->find("versions")->items.at(0);
-  const YamlNode& served = *version.find("schema")->find("openAPIV3Schema")->find("properties")->find("spec");
-  const YamlNode& known = *editors.at(0).find("properties")->find("spec");
-  EXPECT_EQ("bulkhead.io/" + version.find("name")->scalar,
-            editors.at(0).find("properties")->find("apiVersion")->find("const")->scalar);
-
   const auto expect_equal = [](const YamlNode& a, const YamlNode& b) {
     const YamlNode &all = *a.find("properties"), &others = *b.find("properties");
     EXPECT_EQ(names_of(all), names_of(others));
@@ -79,9 +96,23 @@ TEST(Schema, of_the_api_server_agrees_with_that_of_editors) {
           EXPECT_EQ(words->items[i].scalar, other->items[i].scalar);
       }
   };
-  expect_equal(served, known);
-  expect_equal(*served.find("properties")->find("edges")->find("items"),
-               *editors.at(0).find("$defs")->find("edge"));
+  const auto agree = [&](const std::string& kind, std::initializer_list<const char*> lists,
+                         const char* item) {
+    const auto editors = parse((kind + ".schema.json").c_str());
+    const auto servers = parse(("crd-" + kind + ".yaml").c_str());
+    ASSERT_TRUE(report.empty()) << format(report.errors().front());
+    const YamlNode& version = servers.at(0).find("spec")->find("versions")->items.at(0);
+    const YamlNode& served =
+        *version.find("schema")->find("openAPIV3Schema")->find("properties")->find("spec");
+    EXPECT_EQ("bulkhead.io/" + version.find("name")->scalar,
+              editors.at(0).find("properties")->find("apiVersion")->find("const")->scalar);
+    expect_equal(served, *editors.at(0).find("properties")->find("spec"));
+    for (const char* list : lists)
+      expect_equal(*served.find("properties")->find(list)->find("items"),
+                   *editors.at(0).find("$defs")->find(item));
+  };
+  agree("segmentationpolicy", {"edges"}, "edge");
+  agree("invariant", {"never", "always"}, "demand");
 }
 
 }  // namespace

@@ -38,6 +38,7 @@ TEST(Refusals, every_message_is_exact) {
         block.kind == "NetworkPolicy"         ? network_policy(block.text)
         : block.kind == "SegmentationPolicy"  ? segmentation_policy(block.text)
         : block.kind == "AuthorizationPolicy" ? authorization_policy(block.text)
+        : block.kind == "Invariant"           ? invariant(block.text)
         : block.kind == "AdminNetworkPolicy" || block.kind == "BaselineAdminNetworkPolicy"
             ? cluster_object("v1alpha1", block.kind, block.text)
         : block.kind == "ClusterNetworkPolicy" ? cluster_object("v1alpha2", block.kind, block.text)

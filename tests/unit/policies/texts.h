@@ -50,6 +50,11 @@ inline std::string cluster_object(const std::string& version, const std::string&
          "\nmetadata: {name: default}\nspec:\n" + spec;
 }
 
+/// An Invariant `default` with this spec, each line of which is indented by two.
+inline std::string invariant(const std::string& spec) {
+  return "apiVersion: bulkhead.io/v1alpha1\nkind: Invariant\nmetadata: {name: default}\nspec:\n" + spec;
+}
+
 inline std::vector<YamlNode> parse_text(const std::string& text, Report& report, const Limits& limits = {}) {
   return parse_documents(text, report, limits);
 }
