@@ -155,7 +155,8 @@ class Linter {
                        "correct the selector, or remove this peer",
                        {},
                        ""});
-      if (const auto* block = std::get_if<policies::IpBlock>(&peer)) look_at_block(policy, rule, *block);
+      if (const auto* block = std::get_if<policies::IpBlock>(&peer); block != nullptr && !block->world_only)
+        look_at_block(policy, rule, *block);
     }
     if (clause.direction == policies::Direction::kIngress) {
       receivers = meeting(clause.subject);

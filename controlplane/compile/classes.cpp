@@ -174,6 +174,7 @@ class DirectionClassifier {
       for (const std::uint32_t selector : result_.selector_sets[peer.selectors])
         add(lists_of_selector_[selector]);
     for (const std::uint32_t block : blocks_.set(peer.blocks)) {
+      if (governed_.blocks[block]->world_only && peer.kind != PeerKind::kWorld) continue;
       add(lists_of_block_[block]);
       for (const std::uint32_t source : sources_at_[block])
         if (means(governed_.sources[source], peer)) add(lists_of_source_[source]);

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::size_t kEndsMax = 64;
 constexpr std::string_view kExpectedEnd =
-    "matchLabels, matchExpressions, namespace, namespaceSelector, cidr, host, world or any";
+    "matchLabels, matchExpressions, namespace, namespaceSelector, cidr, nodes, host, world, any or nobody";
 
 EdgeEnd read_selected(Fields& fields, const std::optional<std::string>& own_namespace) {
   EndpointSelector selector;
@@ -29,7 +29,7 @@ EdgeEnd read_selected(Fields& fields, const std::optional<std::string>& own_name
   return {selector, selector, true};
 }
 
-EdgeEnd read_cidr(Fields& fields) {
+EdgeEnd read_cidr(Fields& fields, bool world_only) {
   IpBlock peer;
   const auto block = fields.optional("cidr").block();
   peer.block = block.value_or(AddressBlock{});
@@ -40,31 +40,43 @@ EdgeEnd read_cidr(Fields& fields) {
       item.fail("found " + quoted(format(*hole)) + ", expected a smaller block within " + format(*block));
     peer.except.push_back(*hole);
   }
+  peer.world_only = world_only;
   return {peer, std::nullopt, false};
 }
 
-/// host, world and any take an empty mapping.
+/// All of the world, or what of it lies in a block.
+EdgeEnd read_world(const Value& value) {
+  if (!value.is_mapping()) value.fail_expected("a mapping: world: {} or world: {cidr: 203.0.113.0/24}");
+  Fields fields = value.fields();
+  if (fields.has("cidr")) return read_cidr(fields, true);
+  if (fields.has("except")) value.fail("found except without cidr, expected both or neither");
+  fields.accept({"cidr", "except"});
+  return {World{}, std::nullopt, false};
+}
+
+/// host, any and nobody take an empty mapping.
 EdgeEnd read_word(Fields& fields, std::string_view word) {
   const Value value = fields.optional(word);
   if (!value.is_mapping() || !value.node()->members.empty())
     value.fail_expected("an empty mapping: " + std::string(word) + ": {}");
   if (word == "host") return {LocalNode{}, std::nullopt, false};
-  if (word == "world") return {World{}, std::nullopt, false};
+  if (word == "nobody") return {std::nullopt, std::nullopt, false};
   return {Everyone{}, EndpointSelector{}, false};
 }
 
 std::optional<EdgeEnd> read_end(const Value& item, const std::optional<std::string>& own_namespace) {
   Fields fields = item.fields();
   if (!fields.valid()) return std::nullopt;
-  constexpr std::array<std::string_view, 4> kForms = {"cidr", "host", "world", "any"};
+  constexpr std::array<std::string_view, 6> kForms = {"cidr", "nodes", "host", "world", "any", "nobody"};
   std::vector<std::string_view> forms;
   for (const auto form : kForms)
     if (fields.has(form)) forms.push_back(form);
   const bool selects = fields.has("matchLabels") || fields.has("matchExpressions") ||
                        fields.has("namespace") || fields.has("namespaceSelector");
   if (selects) forms.insert(forms.begin(), "a selector");
-  refuse_null(fields, {"matchLabels", "matchExpressions", "namespace", "namespaceSelector", "cidr"});
-  fields.accept({"host", "world", "any"});
+  refuse_null(fields, {"matchLabels", "matchExpressions", "namespace", "namespaceSelector", "cidr", "nodes",
+                       "world"});
+  fields.accept({"host", "any", "nobody"});
 
   if (forms.empty()) {
     if (item.node()->members.empty())
@@ -79,7 +91,10 @@ std::optional<EdgeEnd> read_end(const Value& item, const std::optional<std::stri
     return std::nullopt;
   }
   if (selects) return read_selected(fields, own_namespace);
-  if (forms[0] == "cidr") return read_cidr(fields);
+  if (forms[0] == "cidr") return read_cidr(fields, false);
+  if (forms[0] == "world") return read_world(fields.optional("world"));
+  if (forms[0] == "nodes")
+    return EdgeEnd{NodeSelector{read_selector(fields.optional("nodes"))}, std::nullopt, false};
   return read_word(fields, forms[0]);
 }
 
@@ -129,7 +144,8 @@ PortTerm read_ports(Fields& fields) {
 
 std::vector<Peer> peers_of(const std::vector<EdgeEnd>& ends) {
   std::vector<Peer> peers;
-  for (const auto& end : ends) peers.push_back(end.peer);
+  for (const auto& end : ends)
+    if (end.peer) peers.push_back(*end.peer);
   return peers;
 }
 

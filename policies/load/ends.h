@@ -15,7 +15,7 @@ namespace bulkhead::policies {
 
 /// One end, as a peer and as a subject.
 struct EdgeEnd {
-  Peer peer;
+  std::optional<Peer> peer;                 // `nobody` is none
   std::optional<EndpointSelector> subject;  // whom the edge governs at this end
   bool isolates = false;
 };

@@ -1,9 +1,10 @@
 // SegmentationPolicy, bulkhead.io/v1alpha1: edges *from -> to: ports*, each compiled to both of its ends.
 //
-// An edge from A to B is a rule on A's egress and one on B's ingress. An allow edge isolates the endpoints that
-// it selects, in its direction; a deny edge isolates nobody, and neither does the end `any`: "everyone may ask
-// the name server" must not close all other ways out of everyone. Ends outside (blocks, host, world) have no
-// side to judge, so they give no clause.
+// An edge from A to B is a rule on A's egress and one on B's ingress, or with `at` only one of them. An allow edge
+// isolates the endpoints that it selects, in its direction, unless it says `isolates: false`; a deny edge isolates
+// nobody, and neither does the end `any`: "everyone may ask the name server" must not close all other ways out of
+// everyone. Ends outside (blocks, nodes, host, world) have no side to judge, so they give no clause, and neither
+// does `nobody`, which matches nothing: an allow edge with it at one end only isolates the other.
 //
 // In the platform and the baseline tier the edges are asked in the order written, may pass, and isolate nobody.
 #include <algorithm>
@@ -16,11 +17,10 @@ namespace bulkhead::policies {
 namespace {
 
 void add_clauses(Direction direction, const std::vector<EdgeEnd>& subjects,
-                 const std::vector<EdgeEnd>& others, const Rule& rule, Policy& policy) {
+                 const std::vector<EdgeEnd>& others, const Rule& rule, bool isolates, Policy& policy) {
   for (const auto& end : subjects) {
     if (!end.subject) continue;
-    const bool isolates = policy.tier == Tier::kApplication && end.isolates && rule.action == Action::kAllow;
-    Clause clause{direction, *end.subject, isolates, {rule}};
+    Clause clause{direction, *end.subject, isolates && end.isolates, {rule}};
     clause.rules[0].peers = peers_of(others);
     policy.clauses.push_back(std::move(clause));
   }
@@ -28,6 +28,19 @@ void add_clauses(Direction direction, const std::vector<EdgeEnd>& subjects,
 
 bool governs(const std::vector<EdgeEnd>& ends) {
   return std::any_of(ends.begin(), ends.end(), [](const auto& end) { return end.subject.has_value(); });
+}
+
+enum class At : std::uint8_t { kBoth, kSender, kReceiver };
+
+/// Whether an edge isolates the endpoints that it selects.
+bool read_isolates(Fields& edge, Action action, Tier tier) {
+  refuse_null(edge, {"isolates"});
+  const Value value = edge.optional("isolates");
+  const bool may = tier == Tier::kApplication && action == Action::kAllow;
+  if (value && !may)
+    value.fail("found isolates beside " + std::string(tier == Tier::kApplication ? "deny" : "a tier") +
+               ", expected none: only allow edges of the application tier isolate");
+  return may && value.boolean().value_or(true);
 }
 
 /// Where order counts, a priority must be there; where it does not, none may be.
@@ -80,10 +93,21 @@ void read_edge(const Value& item, std::set<std::string>& names, Policy& policy) 
         "found pass in the application tier, expected allow or deny: only the platform and the "
         "baseline tier are left by a pass");
 
-  if (!from.empty() && !to.empty() && !governs(from) && !governs(to))
-    item.fail("found no endpoint at either end, expected one: this edge would govern nobody");
-  add_clauses(Direction::kEgress, from, to, rule, policy);
-  add_clauses(Direction::kIngress, to, from, rule, policy);
+  const bool isolates = read_isolates(fields, rule.action, policy.tier);
+  refuse_null(fields, {"at"});
+  const At at = fields.optional("at")
+                    .choice<At>({{"both", At::kBoth}, {"sender", At::kSender}, {"receiver", At::kReceiver}})
+                    .value_or(At::kBoth);
+
+  if (!from.empty() && !to.empty() && (at == At::kReceiver || !governs(from)) &&
+      (at == At::kSender || !governs(to)))
+    item.fail("found no endpoint at " +
+              std::string(at == At::kBoth     ? "either end"
+                          : at == At::kSender ? "the sender's end"
+                                              : "the receiver's end") +
+              ", expected one: this edge would govern nobody");
+  if (at != At::kReceiver) add_clauses(Direction::kEgress, from, to, rule, isolates, policy);
+  if (at != At::kSender) add_clauses(Direction::kIngress, to, from, rule, isolates, policy);
 }
 
 }  // namespace

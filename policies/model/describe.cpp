@@ -56,7 +56,7 @@ struct PeerWords {
     return peer.nodes.requirements.empty() ? "every node" : "nodes " + describe(peer.nodes);
   }
   std::string operator()(const IpBlock& peer) const {
-    std::string text = format(peer.block);
+    std::string text = (peer.world_only ? "world in " : "") + format(peer.block);
     const char* separator = " except ";
     for (const auto& hole : peer.except) {
       text += separator + format(hole);

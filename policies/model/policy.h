@@ -103,12 +103,14 @@ struct AddressBlock {
   bool is_v4() const;                                // lies within ::ffff:0:0/96
 };
 
-/// An address block less its exceptions. Matches endpoint addresses too: the Kubernetes API says so.
+/// An address block less its exceptions. Matches endpoint addresses too (the Kubernetes API says so), unless
+/// it is of the world only.
 struct IpBlock {
   AddressBlock block;
   std::vector<AddressBlock> except;  // each a strict subset of block
+  bool world_only = false;           // no address that an endpoint or a node owns
   auto operator<=>(const IpBlock&) const = default;
-  bool contains(const AddressBytes& address) const;
+  bool contains(const AddressBytes& address) const;  // whoever owns it
 };
 
 struct Everyone {  // any address of any family

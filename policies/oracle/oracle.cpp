@@ -58,13 +58,15 @@ bool Oracle::selects(const EndpointSelector& selector, const End& end) const {
 bool Oracle::matches(const Peer& peer, const End& subject, const End& other) const {
   if (std::holds_alternative<Everyone>(peer)) return true;
   if (const auto* selector = std::get_if<EndpointSelector>(&peer)) return selects(*selector, other);
-  if (const auto* block = std::get_if<IpBlock>(&peer)) return block->contains(other.address);
+  const bool is_world = other.endpoint == nullptr && other.node == nullptr;
+  if (const auto* block = std::get_if<IpBlock>(&peer))
+    return block->contains(other.address) && (is_world || !block->world_only);
   if (std::holds_alternative<LocalNode>(peer))
     return other.node != nullptr && on_node(*subject.endpoint, other.address);
   if (const auto* selector = std::get_if<NodeSelector>(&peer))
     return other.node != nullptr && selector->nodes.matches(other.node->labels);
   if (const auto* source = std::get_if<Source>(&peer)) return source->matches(other.endpoint, other.address);
-  return other.endpoint == nullptr && other.node == nullptr;  // World
+  return is_world;  // World
 }
 
 bool Oracle::matches(const Rule& rule, const Question& question) const {

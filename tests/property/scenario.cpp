@@ -205,8 +205,11 @@ class Maker {
         return NodeSelector{selector()};
       case 4:
       case 5:
-      case 6:
-        return block();
+      case 6: {
+        IpBlock made = block();
+        made.world_only = dice_.chance(20);
+        return made;
+      }
       default:
         return endpoint_selector(home);
     }
