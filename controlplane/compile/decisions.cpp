@@ -110,7 +110,10 @@ void Decisions::settle_equals(std::uint32_t port_class, std::uint32_t rule) {
   const policies::Tier tier = rules_.rules[rule].tier;
   const int held_weight = weight(tier, rules_.rules[held].rule->action);
   const int weight_brought = weight(tier, rules_.rules[rule].rule->action);
-  if (held_weight == weight_brought) return;
+  if (held_weight == weight_brought) {
+    if (stricter(rule, held)) held = rule;
+    return;
+  }
   const std::uint32_t loser = held_weight < weight_brought ? held : rule;
   if (held_weight < weight_brought) held = rule;
   if (tier != policies::Tier::kMesh && disputes_.size() < kDisputesMax)
@@ -128,8 +131,20 @@ void Decisions::ask_application_tier(RuleList rules) {
   for (const auto action : {policies::Action::kAllow, policies::Action::kDeny})
     for (auto rule = rules.rbegin(); rule != rules.rend(); ++rule) {
       if (rules_.rules[*rule].rule->action != action) continue;
-      for (const std::uint32_t port_class : covered(*rule)) answer(port_class, *rule);
+      for (const std::uint32_t port_class : covered(*rule)) {
+        const std::uint32_t held = answer_[port_class];
+        if (held == 0 || (held & image::kAllowBit) != 0 ||
+            rules_.rules[held - 1].tier != policies::Tier::kApplication || !stricter(held - 1, *rule))
+          answer(port_class, *rule);
+      }
     }
+}
+
+/// Of two rules that both deny.
+bool Decisions::stricter(std::uint32_t one, std::uint32_t other) const {
+  const GoverningRule &a = rules_.rules[one], &b = rules_.rules[other];
+  return a.rule->action == policies::Action::kDeny &&
+         rules_.policies[a.policy]->established > rules_.policies[b.policy]->established;
 }
 
 /// Whoever passed below was not asked then.

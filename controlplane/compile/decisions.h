@@ -51,6 +51,7 @@ class Decisions {
   void settle_equals(std::uint32_t port_class, std::uint32_t rule);
   /// The first rule that covers each class that `into` leaves open.
   void ask_policy(RuleList rules, std::vector<std::uint32_t>& into);
+  bool stricter(std::uint32_t one, std::uint32_t other) const;
   void answer(std::uint32_t port_class, std::uint32_t rule);
   std::span<const std::uint32_t> covered(std::uint32_t rule);
 

@@ -45,13 +45,18 @@ constexpr image::Verdict verdict_of(policies::Action action) {
   return kVerdicts[static_cast<std::size_t>(action)];
 }
 
+constexpr std::uint8_t options_of(policies::Established established) {
+  constexpr std::uint8_t kOptions[] = {image::kKeepEstablished, 0, image::kResetEstablished};
+  return kOptions[static_cast<std::size_t>(established)];
+}
+
 void emit_provenance(const Rules& rules, image::PolicyTables& tables) {
   auto& strings = tables.strings;
   tables.policies.emplace_back();
   for (const policies::Policy* policy : rules.policies)
     tables.policies.push_back({strings.add(policy->kind), strings.add(policy->namespace_name),
                                strings.add(policy->name), strings.add(policy->origin.file),
-                               policy->origin.line, tier_of(policy->tier),
+                               policy->origin.line, tier_of(policy->tier), options_of(policy->established),
                                static_cast<std::uint16_t>(policy->priority)});
 
   // Words are made once for each peer list and port list, not for each rule that shares them.
@@ -79,18 +84,23 @@ void emit_subjects(const Compiled& compiled, std::uint32_t direction, ListTable&
     const Subject& subject = compiled.classes.directions[direction].subjects[index];
     policies.clear();
     rules.clear();
+    auto established = policies::Established::kKeep;
     for (const std::uint32_t number : governed.clause_sets[subject.clauses]) {
       const GoverningClause& clause = governed.clauses[number];
-      if (clause.isolates) policies.push_back(clause.policy + 1);
+      if (clause.isolates) {
+        policies.push_back(clause.policy + 1);
+        established = std::max(established, compiled.rules.policies[clause.policy]->established);
+      }
       for (std::uint32_t i = 0; i < clause.rules_count; ++i) rules.push_back(clause.rules_first + i + 1);
     }
+    if (policies.empty()) established = policies::Established::kReevaluate;  // the posture's answer
     sort_unique(policies);
     const std::uint32_t isolating_list = isolating.intern(policies), rules_list = governing.intern(rules);
     tables.subjects[direction].push_back(
         {static_cast<std::uint32_t>(isolating.first_of(isolating_list)),
          static_cast<std::uint32_t>(policies.size()),
          static_cast<std::uint32_t>(governing.first_of(rules_list)), static_cast<std::uint32_t>(rules.size()),
-         subject.posture_allows ? image::Verdict::kAllow : image::Verdict::kDeny, 0});
+         subject.posture_allows ? image::Verdict::kAllow : image::Verdict::kDeny, options_of(established)});
   }
 }
 

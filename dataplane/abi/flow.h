@@ -66,7 +66,10 @@ struct alignas(64) FlowDetail {
   std::uint8_t policy_slot;    // image::ProtocolSlot judged with
   std::uint16_t policy_port;   // the port judged: a re-judgement asks the same question
   std::uint32_t next_retired;  // of a retired slot: the next one that its worker will free
-  std::uint8_t reserved[16];
+  std::uint32_t
+      owner[2];       // low 32 bits of source's and destination's port_key; 0: an end without a port here
+  std::uint8_t kept;  // 1: `generation` denies it, and by `keep` it goes on
+  std::uint8_t reserved[7];
 };
 static_assert(sizeof(FlowDetail) == 64);
 

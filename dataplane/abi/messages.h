@@ -29,7 +29,7 @@ namespace bulkhead::abi {
 
 /// Rises with every change to anything in abi/. Both sides refuse another version: they are installed
 /// together.
-inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kVersion = 2;
 inline constexpr std::uint32_t kMessageMagic = 0x4b'48'4c'42;  // "BLHK"
 inline constexpr std::uint32_t kMessageBytesMax = 60 * 1024;
 

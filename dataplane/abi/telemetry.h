@@ -49,6 +49,8 @@ struct alignas(64) WorkerBlock {
   std::uint64_t packets;
   std::uint64_t flows_created, flows_ended, flows_evicted, flows_rejudged;
   std::uint64_t denied_lost;  // aggregated denials overwritten before they were old
+  std::uint64_t flows_kept;   // judgements after which a conversation that is denied now went on
+  std::uint64_t resets_sent;  // TCP resets and ICMP errors that told of a conversation's end
   PortCounters ports[kPortsMax];
   DeniedFlow denied[kDeniedSlots];
 };

@@ -72,6 +72,8 @@ void Table::write(std::uint32_t slot, const NewFlow& flow) {
   detail.rule[1] = flow.reasons.rule[1];
   detail.source_endpoint = flow.reasons.source_endpoint;
   detail.destination_endpoint = flow.reasons.destination_endpoint;
+  detail.owner[0] = flow.reasons.owner[0];
+  detail.owner[1] = flow.reasons.owner[1];
   detail.policy_slot = flow.policy_slot;
   detail.policy_port = flow.policy_port;
 }
@@ -149,6 +151,9 @@ void Table::restamp(std::uint32_t slot, const Stamp& stamp, const Reasons& reaso
     std::atomic_ref(detail.rule[i]).store(reasons.rule[i], std::memory_order_relaxed);
   std::atomic_ref(detail.source_endpoint).store(reasons.source_endpoint, std::memory_order_relaxed);
   std::atomic_ref(detail.destination_endpoint).store(reasons.destination_endpoint, std::memory_order_relaxed);
+  for (int i = 0; i < 2; ++i)
+    std::atomic_ref(detail.owner[i]).store(reasons.owner[i], std::memory_order_relaxed);
+  std::atomic_ref(detail.kept).store(reasons.kept ? 1 : 0, std::memory_order_relaxed);
   __atomic_store_n(stamp_word(slot), std::bit_cast<std::uint64_t>(stamp), __ATOMIC_RELEASE);
 }
 

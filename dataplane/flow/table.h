@@ -80,6 +80,8 @@ struct Reasons {
   std::uint32_t rule[2] = {};  // 0 ingress, 1 egress
   std::uint32_t source_endpoint = 0;
   std::uint32_t destination_endpoint = 0;
+  std::uint32_t owner[2] = {};
+  bool kept = false;
 };
 
 /// A conversation that was just allowed. Counters start at 0: the first packet is touch()ed like any other.

@@ -10,6 +10,7 @@
 //             segment.h    a TCP or UDP super-packet into the segments its sender meant
 //             fragment.h   an IPv4 packet without DF into fragments
 //   back:     icmp_error.h time exceeded, packet too big; bucket.h holds their rate
+//             reset.h      the end of a TCP connection, to both of its ends
 //             echo.h       ping of a gateway address, in place
 //             arp.h, nd.h  who has an address; and asking it of the uplink's neighbours
 //
@@ -35,5 +36,6 @@
 #include "dataplane/forward/fragment.h"
 #include "dataplane/forward/icmp_error.h"
 #include "dataplane/forward/nd.h"
+#include "dataplane/forward/reset.h"
 #include "dataplane/forward/rewrite.h"
 #include "dataplane/forward/segment.h"

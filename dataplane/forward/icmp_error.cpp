@@ -18,6 +18,11 @@ constexpr std::uint32_t kEthernetBytes = 14, kIcmpBytes = 8;
 constexpr std::uint32_t kErrorBytesMaxV4 = 576, kErrorBytesMaxV6 = 1280;
 constexpr std::uint8_t kHopLimit = 64;
 
+struct Kind {
+  std::uint8_t type_v4, code_v4, type_v6, code_v6;
+};
+constexpr Kind kKinds[] = {{11, 0, 3, 0}, {3, 4, 2, 0}, {3, 13, 1, 1}};  // by Problem
+
 /// The quote's length: as much of the packet as can be read and fits.
 std::uint32_t quote_bytes(std::uint32_t readable, const packet::Parsed& parsed, std::uint32_t room) {
   return std::min({parsed.l3_bytes, readable - parsed.l3_offset, room});
@@ -36,10 +41,10 @@ std::uint32_t write_v4(const std::uint8_t* quote, std::uint32_t quoted, const pa
   std::memcpy(ip + 16, parsed.source.bytes.data() + 12, 4);
   store_ipv4_checksum(ip);
   std::uint8_t* icmp = ip + 20;
-  const bool too_big = problem == Problem::kTooBig;
-  icmp[0] = too_big ? 3 : 11;
-  icmp[1] = too_big ? 4 : 0;
-  if (too_big) store_be16(icmp + 6, mtu);
+  const Kind kind = kKinds[static_cast<std::size_t>(problem)];
+  icmp[0] = kind.type_v4;
+  icmp[1] = kind.code_v4;
+  if (problem == Problem::kTooBig) store_be16(icmp + 6, mtu);
   std::memcpy(icmp + kIcmpBytes, quote, quoted);
   packet::store_raw16(icmp + 2, finish(sum_bytes(icmp, kIcmpBytes + quoted)));
   return bytes;
@@ -55,11 +60,11 @@ std::uint32_t write_v6(const std::uint8_t* quote, std::uint32_t quoted, const pa
   std::memcpy(ip + 8, gateway.bytes.data(), 16);
   std::memcpy(ip + 24, parsed.source.bytes.data(), 16);
   std::uint8_t* icmp = ip + 40;
-  const bool too_big = problem == Problem::kTooBig;
-  icmp[0] = too_big ? 2 : 3;
-  icmp[1] = 0;
+  const Kind kind = kKinds[static_cast<std::size_t>(problem)];
+  icmp[0] = kind.type_v6;
+  icmp[1] = kind.code_v6;
   store_be16(icmp + 2, 0);
-  store_be32(icmp + 4, too_big ? mtu : 0);
+  store_be32(icmp + 4, problem == Problem::kTooBig ? mtu : 0);
   std::memcpy(icmp + kIcmpBytes, quote, quoted);
   packet::store_raw16(
       icmp + 2, finish(sum_bytes(icmp, icmp_bytes) + pseudo_sum(gateway, parsed.source, 58, icmp_bytes)));

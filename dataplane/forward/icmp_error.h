@@ -11,6 +11,7 @@ namespace bulkhead::forward {
 enum class Problem : std::uint8_t {
   kTimeExceeded,  // in transit
   kTooBig,        // IPv4: fragmentation needed and DF set
+  kProhibited,    // administratively (RFC 1812, section 5.2.7.1; RFC 4443, section 3.1)
 };
 
 /// Ethernet plus the longest error: 576 bytes for IPv4 (RFC 1812, section 4.3.2.3), 1280 for IPv6.

@@ -84,7 +84,13 @@ struct Identity {
 static_assert(sizeof(Identity) == 32);
 
 /// In the order mesh, platform, application, baseline they are asked; most policies are of the application tier.
-enum PolicyTier : std::uint16_t { kApplicationTier, kPlatformTier, kBaselineTier, kMeshTier, kPolicyTiers };
+enum PolicyTier : std::uint8_t { kApplicationTier, kPlatformTier, kBaselineTier, kMeshTier, kPolicyTiers };
+
+/// What else a policy says. Of the first two at most one; neither: a conversation that it denies is cut silently.
+enum PolicyOptions : std::uint8_t {
+  kKeepEstablished = 1,   // a conversation that an earlier image allowed goes on until it ends
+  kResetEstablished = 2,  // it is cut, and its ends are told
+};
 
 struct Policy {
   StringRef kind;
@@ -92,7 +98,8 @@ struct Policy {
   StringRef name;
   StringRef file;
   std::uint32_t line;
-  std::uint16_t tier;          // PolicyTier
+  std::uint8_t tier;           // PolicyTier
+  std::uint8_t options = 0;    // PolicyOptions
   std::uint16_t priority = 0;  // the lower, the earlier it is asked; 0 in the application tier
 };
 static_assert(sizeof(Policy) == 40);
@@ -120,8 +127,9 @@ struct SubjectClass {
   std::uint32_t isolating_count;
   std::uint32_t rules_first;  // into governing: rule indexes
   std::uint32_t rules_count;
-  Verdict posture;  // the answer where no rule matches and nothing isolates
-  std::uint32_t reserved;
+  Verdict posture;           // the answer where no rule matches and nothing isolates
+  std::uint8_t options = 0;  // PolicyOptions of the strictest that isolates
+  std::uint8_t reserved[3] = {};
 };
 static_assert(sizeof(SubjectClass) == 24);
 

@@ -4,6 +4,7 @@
 // functions answer `bulkheadctl verdict`: there is no second model that an explanation could come from.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 
@@ -140,6 +141,23 @@ inline abi::Fate denial(const View& view, std::uint32_t direction, std::uint32_t
                                                                 : abi::Fate::kDeniedPosture;
 }
 
+/// What becomes of a conversation that an earlier image allowed and this one denies. The later, the stricter.
+enum class Established : std::uint8_t { kKeep, kReevaluate, kReset };
+
+inline Established established(std::uint8_t options) {
+  return (options & kResetEstablished) != 0  ? Established::kReset
+         : (options & kKeepEstablished) != 0 ? Established::kKeep
+                                             : Established::kReevaluate;
+}
+
+/// What one end that denies by `decision` says of it: the rule's policy, else those that isolate it, else the
+/// posture.
+inline Established established(const View& view, std::uint32_t direction, std::uint32_t subject,
+                               Decision decision) {
+  return established(decision != 0 ? view.policies[view.rules[decision].policy].options
+                                   : view.subjects[direction][subject].options);
+}
+
 /// Judges a new flow from `source` to `destination`. Ends with kNoSubject (world) allow; an endpoint always
 /// reaches itself.
 inline Judgement judge(const View& view, Bound source, Bound destination, ProtocolSlot slot,
@@ -157,6 +175,21 @@ inline Judgement judge(const View& view, Bound source, Bound destination, Protoc
   if ((ingress & kAllowBit) == 0)
     return {denial(view, kIngress, to.subject[kIngress], ingress), kIngress, ingress, egress & ~kAllowBit};
   return {abi::Fate::kForwarded, kIngress, ingress & ~kAllowBit, egress & ~kAllowBit};
+}
+
+/// Of a flow that judge() denies: the strictest that its denying ends say.
+inline Established established(const View& view, Bound source, Bound destination, ProtocolSlot slot,
+                               std::uint16_t port) {
+  const Record& from = view.records[source.record];
+  const Record& to = view.records[destination.record];
+  const std::uint32_t ports = port_class(view, slot, port);
+  const Decision egress = decide(view, kEgress, from.subject[kEgress], to.peer[kEgress], ports);
+  const Decision ingress = decide(view, kIngress, to.subject[kIngress], from.peer[kIngress], ports);
+  Established strictest = Established::kKeep;
+  if ((egress & kAllowBit) == 0) strictest = established(view, kEgress, from.subject[kEgress], egress);
+  if ((ingress & kAllowBit) == 0)
+    strictest = std::max(strictest, established(view, kIngress, to.subject[kIngress], ingress));
+  return strictest;
 }
 
 }  // namespace bulkhead::image

@@ -14,6 +14,10 @@ Refusal refuse_count(const char* name, std::uint64_t count, std::uint64_t expect
   return refuse("policy section, table ", name, ": ", count, " elements, expected ", expected);
 }
 
+bool known(std::uint8_t options) {
+  return options == 0 || options == kKeepEstablished || options == kResetEstablished;
+}
+
 std::optional<Refusal> check_ports(std::span<const std::byte> section, const PolicyHeader& header) {
   constexpr std::uint64_t kPagesOf = std::uint64_t{kProtocolSlots} * 256;
   if (header.page_of.count != kPagesOf) return refuse_count("page_of", header.page_of.count, kPagesOf);
@@ -98,7 +102,9 @@ std::optional<Refusal> check_subjects(std::span<const std::byte> section, const 
       return refuse_at("subjects", suffix, i, "its governing rules end beyond the table");
     if (subject.posture != Verdict::kDeny && subject.posture != Verdict::kAllow)
       return refuse_at("subjects", suffix, i, "unknown posture");
-    if (subject.reserved != 0) return refuse_at("subjects", suffix, i, "reserved field is not zero");
+    if (!known(subject.options)) return refuse_at("subjects", suffix, i, "unknown options");
+    if (subject.reserved[0] != 0 || subject.reserved[1] != 0 || subject.reserved[2] != 0)
+      return refuse_at("subjects", suffix, i, "reserved field is not zero");
   }
   return std::nullopt;
 }
@@ -118,6 +124,7 @@ std::optional<Refusal> check_names(std::span<const std::byte> section, const Pol
         !within(policy.name, strings) || !within(policy.file, strings))
       return refuse_at("policies", "", i, "a string ends beyond the table");
     if (policy.tier >= kPolicyTiers) return refuse_at("policies", "", i, "unknown tier");
+    if (!known(policy.options)) return refuse_at("policies", "", i, "unknown options");
   }
   const auto rules = table<Rule>(section, header.rules);
   for (std::size_t i = 0; i < rules.size(); ++i) {

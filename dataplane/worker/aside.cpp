@@ -131,17 +131,21 @@ bool Worker::refresh(flow::Probe& probe) {
                     probe.direction == 0 ? probe.in_port : probe.out_port);
   classify::Answer answer;
   classify::classify(image_->view, router_, {&question, 1}, {&answer, 1});
-  if (answer.fate != abi::Fate::kForwarded) {
-    if (answer.fate != abi::Fate::kSpoofedAddress && env_.flows.remove(index_, probe.slot))
+  bool kept = false;
+  if (abi::is_denial(answer.fate)) {
+    const image::Established rest = rest_of(probe.slot, question, answer);
+    kept = rest == image::Established::kKeep;
+    // What is to be reset waits for a packet of its own, which its ends can be told by.
+    if (rest == image::Established::kReevaluate && env_.flows.remove(index_, probe.slot))
       telemetry::add(block_.flows_ended, 1);
-    return false;
   }
+  if (answer.fate != abi::Fate::kForwarded && !kept) return false;
   const flow::Stamp stamp{
       generation_,
       {static_cast<std::uint16_t>(question.ingress_port), static_cast<std::uint16_t>(answer.egress_port)}};
-  env_.flows.restamp(probe.slot, stamp,
-                     {{answer.rule[0], answer.rule[1]}, answer.source.endpoint, answer.destination.endpoint});
+  env_.flows.restamp(probe.slot, stamp, reasons(answer, kept));
   telemetry::add(block_.flows_rejudged, 1);
+  if (kept) telemetry::add(block_.flows_kept, 1);
   probe.in_port = stamp.port[probe.direction];
   probe.out_port = stamp.port[1 - probe.direction];
   return true;

@@ -71,7 +71,8 @@ void Worker::send_on(Batch& batch) {
     } else if (to.closed != abi::Fate::kForwarded) {
       drop(packet, to.closed);
     } else if (parsed.hop_limit <= 1) {
-      count(tell_sender(packet, parsed, false, 0) ? abi::Fate::kIcmpTimeExceeded : abi::Fate::kHopLimit);
+      count(tell_sender(packet, parsed, forward::Problem::kTimeExceeded, 0) ? abi::Fate::kIcmpTimeExceeded
+                                                                            : abi::Fate::kHopLimit);
       rte_pktmbuf_free(packet);
     } else if (!to.resolved[v4]) {
       drop(packet, abi::Fate::kNextHopUnresolved);

@@ -51,7 +51,8 @@ void Worker::finish(rte_mbuf* packet, const packet::Parsed& parsed, port::Port& 
   const bool may_cut =
       !super && (parsed.flags & packet::kIpv4) != 0 && (parsed.flags & packet::kDontFragment) == 0;
   if (cut && !may_cut) {
-    count(tell_sender(packet, parsed, true, out.mtu()) ? abi::Fate::kIcmpTooBig : abi::Fate::kTooBig);
+    count(tell_sender(packet, parsed, forward::Problem::kTooBig, out.mtu()) ? abi::Fate::kIcmpTooBig
+                                                                            : abi::Fate::kTooBig);
     rte_pktmbuf_free(packet);
     return;
   }
@@ -126,9 +127,8 @@ void Worker::fragment(rte_mbuf* packet, const packet::Parsed& parsed, port::Port
 }
 
 /// Sends the ICMP error that a router owes, back by the port the packet came in. False: none was owed, or the rate held.
-bool Worker::tell_sender(const rte_mbuf* packet, const packet::Parsed& parsed, bool too_big,
+bool Worker::tell_sender(const rte_mbuf* packet, const packet::Parsed& parsed, forward::Problem problem,
                          std::uint32_t mtu) {
-  const forward::Problem problem = too_big ? forward::Problem::kTooBig : forward::Problem::kTimeExceeded;
   const image::BindingHeader& binding = *image_->view.binding;
   const abi::Address& gateway = (parsed.flags & packet::kIpv4) != 0 ? binding.gateway_v4 : binding.gateway_v6;
   if (gateway == abi::Address{} || !forward::owes_error(parsed, problem) ||

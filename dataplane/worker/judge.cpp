@@ -7,12 +7,6 @@ namespace {
 
 constexpr std::uint8_t kTcp = 6, kIcmp = 1, kIcmpV6 = 58;
 
-flow::Reasons reasons(const classify::Answer& answer) {
-  return {{answer.rule[image::kIngress], answer.rule[image::kEgress]},
-          answer.source.endpoint,
-          answer.destination.endpoint};
-}
-
 /// kForwarded if a conversation may begin with this packet, whoever its ends are.
 abi::Fate beginning(const packet::Parsed& parsed, bool later) {
   if (later) return abi::Fate::kFragmentTimeout;
@@ -108,12 +102,17 @@ bool Worker::judge_again(Batch& batch, std::uint32_t i) {
                     probe.direction == 0 ? in_->number() : probe.out_port);
   classify::Answer answer;
   classify::classify(image_->view, router_, {&question, 1}, {&answer, 1});
-  if (answer.fate == abi::Fate::kForwarded && probe.direction == 1 && answer.egress_port != in_->number())
+  // Only policy ends a conversation: not a stranger's packet, and not a moment in which its way is missing.
+  if ((answer.fate == abi::Fate::kForwarded || abi::is_denial(answer.fate)) && probe.direction == 1 &&
+      answer.egress_port != in_->number())
     answer.fate = abi::Fate::kSpoofedAddress;
-  if (answer.fate != abi::Fate::kForwarded) {
-    // Only policy ends a conversation: not a stranger's packet, and not a moment in which its way is missing.
-    if (abi::is_denial(answer.fate) && env_.flows.remove(index_, probe.slot))
-      telemetry::add(block_.flows_ended, 1);
+  bool kept = false;
+  if (abi::is_denial(answer.fate)) {
+    const image::Established rest = rest_of(probe.slot, question, answer);
+    kept = rest == image::Established::kKeep;
+    if (!kept) end_flow(batch, i, rest, probe.direction == 0 ? answer.egress_port : question.ingress_port);
+  }
+  if (answer.fate != abi::Fate::kForwarded && !kept) {
     batch.fates[i] = answer.fate;
     deny(batch.parsed[i], answer.fate, answer);
     return true;
@@ -121,8 +120,9 @@ bool Worker::judge_again(Batch& batch, std::uint32_t i) {
   const flow::Stamp stamp{
       generation_,
       {static_cast<std::uint16_t>(question.ingress_port), static_cast<std::uint16_t>(answer.egress_port)}};
-  env_.flows.restamp(probe.slot, stamp, reasons(answer));
+  env_.flows.restamp(probe.slot, stamp, reasons(answer, kept));
   telemetry::add(block_.flows_rejudged, 1);
+  if (kept) telemetry::add(block_.flows_kept, 1);
   if (!advance(batch, i, probe.slot, probe.direction)) return batch.fates[i] != abi::Fate::kForwarded;
   env_.flows.touch(probe.slot, probe.direction, 1, batch.parsed[i].l3_bytes, now_s_);
   batch.fates[i] = abi::Fate::kForwarded;

@@ -4,6 +4,7 @@
 //   intake.cpp       a burst from one port: parse, check the sender's MAC, sort                 DESIGN: parse, source check
 //   established.cpp  flow table, in three stages over the burst; a current hit is done             flow table
 //   judge.cpp        misses and stale hits: addresses, then the image; flows begin, go on or end    classify
+//   ending.cpp       what becomes of a conversation that policy denies now: it is kept, cut, or reset
 //   egress.cpp       hop, MACs, tag; out by port                                                   forward, account
 //   finish.cpp       what the way out cannot do itself: checksums, segments, fragments, ICMP errors
 //   aside.cpp        what belongs to no flow: ARP, neighbour discovery, echo to a gateway, ICMP errors about flows
@@ -22,6 +23,8 @@
 #include "dataplane/classify/classify.h"
 #include "dataplane/flow/fragments.h"
 #include "dataplane/forward/bucket.h"
+#include "dataplane/forward/icmp_error.h"
+#include "dataplane/forward/reset.h"
 #include "dataplane/forward/rewrite.h"
 #include "dataplane/worker/batch.h"
 #include "dataplane/worker/environment.h"
@@ -74,6 +77,14 @@ class Worker {
   bool judge_again(Batch& batch, std::uint32_t i);
   void deny(const packet::Parsed& parsed, abi::Fate fate, const classify::Answer& answer);
 
+  // ending.cpp
+  flow::Reasons reasons(const classify::Answer& answer, bool kept = false) const;
+  image::Established rest_of(std::uint32_t slot, const classify::Question& question,
+                             const classify::Answer& answer) const;
+  void end_flow(Batch& batch, std::uint32_t i, image::Established rest, std::uint32_t other_port);
+  void reset(const std::uint8_t* frame, const packet::Parsed& parsed, forward::Toward toward,
+             const abi::Mac& peer, port::Port& out);
+
   // egress.cpp
   struct Aim;
   Aim aim(std::uint16_t number);
@@ -87,7 +98,8 @@ class Worker {
   void segment(rte_mbuf* packet, const packet::Parsed& parsed, port::Port& out);
   void fragment(rte_mbuf* packet, const packet::Parsed& parsed, port::Port& out);
   rte_mbuf* piece(std::uint32_t bytes);
-  bool tell_sender(const rte_mbuf* packet, const packet::Parsed& parsed, bool too_big, std::uint32_t mtu);
+  bool tell_sender(const rte_mbuf* packet, const packet::Parsed& parsed, forward::Problem problem,
+                   std::uint32_t mtu);
 
   // aside.cpp
   void arp(rte_mbuf* packet, const packet::Parsed& parsed);

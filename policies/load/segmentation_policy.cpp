@@ -64,6 +64,15 @@ void read_tier(Fields& spec, Policy& policy) {
       static_cast<std::uint32_t>(spec.required("priority").integer(0, kPriorityMax).value_or(0));
 }
 
+void read_established(Fields& spec, Policy& policy) {
+  refuse_null(spec, {"established"});
+  policy.established = spec.optional("established")
+                           .choice<Established>({{"keep", Established::kKeep},
+                                                 {"reevaluate", Established::kReevaluate},
+                                                 {"reset", Established::kReset}})
+                           .value_or(Established::kReevaluate);
+}
+
 void read_edge(const Value& item, std::set<std::string>& names, Policy& policy) {
   Fields fields = item.fields();
   Rule rule;
@@ -115,6 +124,7 @@ void read_edge(const Value& item, std::set<std::string>& names, Policy& policy) 
 void read_segmentation_policy(const Value& spec, Policy& policy) {
   Fields fields = spec.fields();
   read_tier(fields, policy);
+  read_established(fields, policy);
   std::set<std::string> names;
   const Value edges = fields.required("edges");
   const auto items = edges.list();

@@ -107,6 +107,11 @@ std::string_view name(Tier tier) {
   return kNames[static_cast<std::size_t>(tier)];
 }
 
+std::string_view name(Established established) {
+  constexpr std::string_view kNames[] = {"keep", "reevaluate", "reset"};
+  return kNames[static_cast<std::size_t>(established)];
+}
+
 std::string describe(const Selector& selector) {
   std::string text;
   for (const auto& requirement : selector.requirements) {

@@ -38,6 +38,12 @@
 //   baseline      "closed"  deny from everyone            others:      isolated by shop, denied; closed is not
 //                                                         asked. Without "shop": denied by closed
 //
+// A conversation that was allowed is judged again when policies change. Where it is denied now, the policies that
+// deny it say what becomes of it (Established): at each end that denies, the policy of the deciding rule; where
+// none decides, the policies that isolate the end, the strictest of them; the posture reevaluates. Where both ends
+// deny, the stricter counts. Of several rules that deny alike (in the application tier, or of policies of one
+// priority), one of the strictest policy is the deciding one.
+//
 // An endpoint may always reach its own addresses. Addresses that no endpoint and no node owns are *world*: only
 // blocks, World and Everyone match them. World and nodes have no side of their own to judge; a host-network
 // endpoint is its node.
@@ -195,6 +201,14 @@ struct Clause {
 
 inline constexpr std::uint32_t kPriorityMax = 1000;
 
+/// What becomes of a conversation that a policy denies, though it was allowed when it began. The later, the
+/// stricter.
+enum class Established : std::uint8_t {
+  kKeep,        // it goes on until it ends; new ones are denied
+  kReevaluate,  // it is cut, silently
+  kReset,       // it is cut, and its ends are told: TCP by RST to both, others by ICMP to the sender
+};
+
 struct Policy {
   std::string kind;            // "NetworkPolicy", "SegmentationPolicy", ...
   std::string namespace_name;  // empty for kinds of the whole cluster
@@ -204,6 +218,7 @@ struct Policy {
   Tier tier = Tier::kApplication;
   std::uint32_t priority =
       0;  // 0 to kPriorityMax, lower first; 0 in the application tier, where it is no matter
+  Established established = Established::kReevaluate;
 };
 
 /// A claim about packets that must be true of every set that is enforced. It speaks of the packets from `from`
@@ -248,6 +263,7 @@ std::string describe(const Invariant& invariant, const Demand& demand);
 /// "allow", "deny", "pass"; "mesh", "platform", "application", "baseline".
 std::string_view name(Action action);
 std::string_view name(Tier tier);
+std::string_view name(Established established);  // "keep", "reevaluate", "reset"
 std::string describe(const Selector& selector);  // "app=web,tier in (a,b),!old"; "everything" when empty
 std::string describe(
     const Peer& peer);  // "pods app=web in namespace shop", "10.0.0.0/8 except 10.1.0.0/16", ...

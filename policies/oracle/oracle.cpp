@@ -8,6 +8,11 @@
 namespace bulkhead::policies {
 namespace {
 
+/// Among equals that deny, the strictest policy is named.
+int strictness(const Policy& policy, const Rule& rule) {
+  return rule.action == Action::kDeny ? static_cast<int>(policy.established) : 0;
+}
+
 bool owns(const std::vector<AddressBytes>& addresses, const AddressBytes& address) {
   return std::find(addresses.begin(), addresses.end(), address) != addresses.end();
 }
@@ -102,12 +107,16 @@ Side Oracle::judge_ordered_tier(Tier tier, const Question& question) const {
     if (rule != nullptr && candidate.priority > policy->priority) continue;
     const Rule* found = first_match(candidate, question);
     if (found == nullptr) continue;
-    if (rule != nullptr && candidate.priority == policy->priority && weight(found) <= weight(rule)) continue;
+    if (rule != nullptr && candidate.priority == policy->priority &&
+        std::pair(weight(found), strictness(candidate, *found)) <=
+            std::pair(weight(rule), strictness(*policy, *rule)))
+      continue;
     policy = &candidate;
     rule = found;
   }
   if (rule == nullptr) return {};
-  if (rule->action != Action::kPass) return {rule->action == Action::kAllow, Reason::kRule, policy, rule};
+  if (rule->action != Action::kPass)
+    return {rule->action == Action::kAllow, Reason::kRule, policy, rule, {}, {}, policy->established};
   if (tier == Tier::kMesh) return {};
   Side passed;
   (tier == Tier::kPlatform ? passed.platform : passed.baseline) = {policy, rule};
@@ -116,19 +125,25 @@ Side Oracle::judge_ordered_tier(Tier tier, const Question& question) const {
 
 /// Without an answer: Reason::kPosture.
 Side Oracle::judge_application(const Question& question) const {
-  Side allowed, isolated;
+  Side allowed, denied, isolated;
   for (const auto& policy : policies_.policies) {
     if (policy.tier != Tier::kApplication) continue;
     for (const auto& clause : policy.clauses) {
       if (clause.direction != question.direction || !selects(clause.subject, question.subject)) continue;
-      if (clause.isolates && isolated.policy == nullptr) isolated = {false, Reason::kIsolated, &policy};
+      if (clause.isolates && isolated.policy == nullptr)
+        isolated = {false, Reason::kIsolated, &policy, nullptr, {}, {}, Established::kKeep};
+      if (clause.isolates) isolated.established = std::max(isolated.established, policy.established);
       for (const auto& rule : clause.rules) {
         if (!matches(rule, question)) continue;
-        if (rule.action == Action::kDeny) return {false, Reason::kRule, &policy, &rule};
-        if (allowed.rule == nullptr) allowed = {true, Reason::kRule, &policy, &rule};
+        if (rule.action == Action::kAllow && allowed.rule == nullptr)
+          allowed = {true, Reason::kRule, &policy, &rule};
+        if (rule.action == Action::kDeny &&
+            (denied.rule == nullptr || denied.established < policy.established))
+          denied = {false, Reason::kRule, &policy, &rule, {}, {}, policy.established};
       }
     }
   }
+  if (denied.rule != nullptr) return denied;
   return allowed.rule != nullptr ? allowed : isolated;
 }
 
@@ -165,7 +180,10 @@ Judgement Oracle::judge(const End& source, const End& destination, Protocol prot
   const Side ingress = judge_side({Direction::kIngress, destination, source, destination, protocol, port});
   const Direction direction = egress.allow ? Direction::kIngress : Direction::kEgress;
   const Side& deciding = egress.allow ? ingress : egress;
-  return {deciding.allow, direction, deciding.reason, deciding.policy, deciding.rule, egress, ingress};
+  Established established = deciding.established;
+  if (!egress.allow && !ingress.allow) established = std::max(established, ingress.established);
+  return {deciding.allow, direction, deciding.reason, deciding.policy,
+          deciding.rule,  egress,    ingress,         established};
 }
 
 bool Oracle::means(const Demand& demand, const End& source, const End& destination, Protocol protocol,

@@ -34,6 +34,7 @@ struct Side {
   const Policy* policy = nullptr;       // kRule: whose rule; kIsolated: the first that isolates
   const Rule* rule = nullptr;           // kRule only
   Passed platform = {}, baseline = {};  // on the way to the answer
+  Established established = Established::kReevaluate;  // of a conversation that this denies
 };
 
 struct Judgement {
@@ -45,6 +46,7 @@ struct Judgement {
   const Rule* rule = nullptr;
   Side egress;   // what the sender's end said
   Side ingress;  // what the receiver's end said; also where the sender's denied
+  Established established = Established::kReevaluate;  // of a denial: the strictest of the ends that deny
 };
 
 /// An end of a conversation. The address decides whose it is; an endpoint without addresses may be judged by

@@ -21,6 +21,7 @@ struct Answer {
   std::uint32_t direction = image::kIngress;
   std::string rule;
   std::string passed[2];  // by image direction: the rules that passed the packet on
+  policies::Established established = policies::Established::kReevaluate;  // of a denial
   bool operator==(const Answer&) const = default;
 };
 
@@ -30,7 +31,7 @@ std::string words(const Answer& answer) {
                      (answer.rule.empty() ? ", no rule" : ", " + answer.rule);
   for (const std::string& passed : answer.passed)
     if (!passed.empty()) text += ", passed by" + passed;
-  return text;
+  return text + ", established " + std::string(name(answer.established));
 }
 
 class Ends {
@@ -49,6 +50,10 @@ class Ends {
     Answer result = egress.allow ? answer(ingress, image::kIngress) : answer(egress, image::kEgress);
     result.passed[image::kEgress] = passed(egress);
     result.passed[image::kIngress] = passed(ingress);
+    if (!egress.allow) result.established = egress.established;
+    if (!ingress.allow)
+      result.established =
+          egress.allow ? ingress.established : std::max(egress.established, ingress.established);
     return result;
   }
 
@@ -108,6 +113,9 @@ Answer answer_of(const image::View& view, const Packet& packet) {
   Answer answer{judgement.fate, judgement.direction, {}, {}};
   if (judgement.rule != 0) answer.rule = words_of(view, judgement.rule);
   const auto from = image::bind(view, {packet.source}), to = image::bind(view, {packet.destination});
+  if (!judgement.allowed())
+    answer.established =
+        static_cast<policies::Established>(image::established(view, from, to, slot_of(packet), packet.port));
   if (from.endpoint != 0 && from.endpoint == to.endpoint) return answer;
   const auto ports = image::port_class(view, slot_of(packet), packet.port);
   const image::Record &source = view.records[from.record], &destination = view.records[to.record];

@@ -258,6 +258,7 @@ class Maker {
     policy.namespace_name = dice_.pick(kNamespaces);
     policy.name = "policy" + std::to_string(number);
     policy.origin = {"policies.yaml", ++line_, 1};
+    if (dice_.chance(40)) policy.established = static_cast<Established>(dice_.below(3));
     for (std::uint32_t i = 1 + dice_.below(3); i > 0; --i) {
       Clause clause;
       clause.direction = static_cast<Direction>(dice_.below(2));
@@ -344,7 +345,8 @@ std::string describe(const Scenario& scenario) {
     out << '\n';
   }
   for (const auto& policy : scenario.policies.policies) {
-    out << policies::describe(policy) << ", " << name(policy.tier) << ' ' << policy.priority << '\n';
+    out << policies::describe(policy) << ", " << name(policy.tier) << ' ' << policy.priority
+        << ", established " << name(policy.established) << '\n';
     for (const auto& clause : policy.clauses) {
       out << "  " << (clause.direction == Direction::kIngress ? "ingress" : "egress") << " of "
           << policies::describe(Peer{clause.subject}) << (clause.isolates ? ", isolates" : "") << '\n';

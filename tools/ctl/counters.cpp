@@ -76,7 +76,9 @@ Value worker_value(std::size_t number, const abi::WorkerBlock& worker, const Sum
                  {"flows_ended", read(worker.flows_ended)},
                  {"flows_evicted", read(worker.flows_evicted)},
                  {"flows_rejudged", read(worker.flows_rejudged)},
-                 {"denied_lost", read(worker.denied_lost)}};
+                 {"denied_lost", read(worker.denied_lost)},
+                 {"flows_kept", read(worker.flows_kept)},
+                 {"resets_sent", read(worker.resets_sent)}};
   value.update(traffic_value(sums, all));
   return value;
 }
@@ -114,11 +116,14 @@ void say(const Value& value, Terminal& terminal) {
                  {"FLOWS CREATED", true},
                  {"ENDED", true},
                  {"EVICTED", true},
-                 {"REJUDGED", true}});
+                 {"REJUDGED", true},
+                 {"KEPT", true},
+                 {"RESETS SENT", true}});
   for (const Value& worker : value["workers"])
     workers.row({number(worker, "worker"), number(worker, "packets"), number(worker, "bursts"),
                  number(worker, "sleeps"), number(worker, "flows_created"), number(worker, "flows_ended"),
-                 number(worker, "flows_evicted"), number(worker, "flows_rejudged")});
+                 number(worker, "flows_evicted"), number(worker, "flows_rejudged"),
+                 number(worker, "flows_kept"), number(worker, "resets_sent")});
   terminal.out() << '\n';
   workers.print(terminal);
 }

@@ -333,12 +333,18 @@ Value explain(const image::View& view, const Question& question) {
                {"why", "an endpoint always reaches itself"}};
     }
   }
+  static constexpr const char* kEstablished[] = {"keep", "reevaluate", "reset"};  // by image::Established
+  Value established = nullptr;
+  if (!judgement.allowed())
+    established = kEstablished[static_cast<std::size_t>(
+        image::established(view, source, destination, question.port.slot, question.port.number))];
   const Value& decided = judgement.direction == image::kEgress ? egress : ingress;
   return {{"allowed", judgement.allowed()},
           {"fate", abi::name(judgement.fate)},
           {"meaning", abi::kFates[static_cast<std::size_t>(judgement.fate)].meaning},
           {"direction", judgement.direction == image::kEgress ? "egress" : "ingress"},
           {"rule", decided["rule"]},
+          {"established", std::move(established)},
           {"egress", std::move(egress)},
           {"ingress", std::move(ingress)}};
 }

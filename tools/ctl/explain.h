@@ -37,7 +37,8 @@ struct Question {
   Port port;
 };
 
-/// {"allowed", "fate", "meaning", "direction", "rule", "egress": SIDE, "ingress": SIDE}, where a SIDE is
+/// {"allowed", "fate", "meaning", "direction", "rule", "established": null | "keep" | "reevaluate" | "reset",
+///  "egress": SIDE, "ingress": SIDE}, where `established` is what a denial does to conversations from before, and a SIDE is
 /// {"end", "judged", "allowed", "fate", "rule", "passed": [RULE], "isolated_by": [{"policy", "file", "line"}],
 ///  "selected_by": [selecting.h], "posture",
 ///  "nearest": null | {"lacks": "port"|"peer"|"neither", "rule", "ports", "like", "words"}, "why"}.

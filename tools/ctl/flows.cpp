@@ -113,6 +113,7 @@ Value flow_value(const Image& image, const abi::FlowEntry& flow, const abi::Flow
           {"reply_bytes", joined(detail.bytes_high[1], flow.bytes[1])},
           {"generation", flow.generation},
           {"current", current},
+          {"kept", detail.kept != 0},
           {"egress_rule", rule(detail.rule[image::kEgress])},
           {"ingress_rule", rule(detail.rule[image::kIngress])}};
 }
@@ -223,7 +224,8 @@ void say_live(const Value& value, Terminal& terminal) {
   const auto amount = [](const Value& number) { return bytes_text(number.get<std::uint64_t>()); };
   for (const Value& flow : value["flows"])
     table.row({plain(flow["protocol"]), end_text(flow["from"], flow["protocol"]),
-               end_text(flow["to"], flow["protocol"]), plain(flow["state"]), seconds(flow["age_seconds"]),
+               end_text(flow["to"], flow["protocol"]),
+               plain(flow["state"]) + (flow["kept"] == true ? ", kept" : ""), seconds(flow["age_seconds"]),
                seconds(flow["idle_seconds"]), plain(flow["packets"]), amount(flow["bytes"]),
                plain(flow["reply_packets"]), amount(flow["reply_bytes"])},
               flow["current"] == true ? Colour::kPlain : Colour::kDim);
@@ -272,7 +274,10 @@ Command flows_command() {
       "conversations that live now, or were denied lately",
       "Reads the data plane's flow table as it is: who talks to whom, since when, how much each way, and\n"
       "the rules that allowed it. A flow printed dimly was judged by an older image and will be judged\n"
-      "again by its next packet. With --denied: the latest denied conversations, one for each pair of\n"
+      "again by its next packet; one that is kept would be denied today, and goes on because the policy "
+      "that\n"
+      "denies it says established: keep. With --denied: the latest denied conversations, one for each pair "
+      "of\n"
       "ends and port, however many packets they sent.",
       "  bulkheadctl flows --endpoint shop/web\n"
       "  bulkheadctl flows --namespace shop --limit 20\n"

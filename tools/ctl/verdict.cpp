@@ -82,6 +82,10 @@ void say(const Value& value, Terminal& terminal) {
                    << '\n';
     say_side(answer["egress"], "egress", terminal);
     say_side(answer["ingress"], "ingress", terminal);
+    if (answer["established"] == "keep")
+      terminal.out() << "  conversations that were allowed when they began go on until they end\n";
+    if (answer["established"] == "reset")
+      terminal.out() << "  conversations that were allowed when they began are cut, and their ends told\n";
   };
   one(value);
   for (const Value& other : value["other_addresses"]) {

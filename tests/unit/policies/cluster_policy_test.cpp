@@ -144,5 +144,19 @@ TEST(SegmentationPolicy, edges_outside_the_application_tier_isolate_nobody_and_m
   for (const auto& clause : application.policies.policies[0].clauses) EXPECT_TRUE(clause.isolates);
 }
 
+TEST(SegmentationPolicy, says_what_becomes_of_established_conversations) {
+  const auto established = [](const std::string& field) {
+    const auto loaded =
+        load_text("apiVersion: bulkhead.io/v1alpha1\nkind: SegmentationPolicy\nmetadata: {name: p}\nspec:\n" +
+                  field + "  edges: [{name: e, from: {any: {}}, to: {any: {}}, ports: [any]}]\n");
+    EXPECT_TRUE(loaded.errors.empty());
+    return loaded.policies.policies.at(0).established;
+  };
+  EXPECT_EQ(established(""), Established::kReevaluate);
+  EXPECT_EQ(established("  established: reevaluate\n"), Established::kReevaluate);
+  EXPECT_EQ(established("  established: keep\n"), Established::kKeep);
+  EXPECT_EQ(established("  established: reset\n"), Established::kReset);
+}
+
 }  // namespace
 }  // namespace bulkhead::policies

@@ -55,7 +55,8 @@ inline Policy everybody(Says says) {
 }
 
 inline std::unique_ptr<swap::Enforced> make_image(const Policy& policy, std::uint64_t generation,
-                                                  bool db_is_isolated = false) {
+                                                  bool db_is_isolated = false, std::uint8_t options = 0,
+                                                  std::uint64_t api_key = 100 + kApi) {
   using namespace image;
   PolicyTables p;
   p.port_classes = 2;
@@ -71,6 +72,7 @@ inline std::unique_ptr<swap::Enforced> make_image(const Policy& policy, std::uin
   p.verdicts = {0, 0, kAllowBit | 1, kAllowBit | 1, 0, kAllowBit | 1, 2, 2};
   p.identities.resize(6);
   p.policies.resize(2);
+  p.policies[1].options = options;
   p.rules.resize(3);
   for (std::uint32_t rule : {1u, 2u}) {
     p.rules[rule].policy = 1;
@@ -84,8 +86,8 @@ inline std::unique_ptr<swap::Enforced> make_image(const Policy& policy, std::uin
     for (std::uint32_t subject = 0; subject < 4; ++subject) {
       for (std::uint32_t peer = 0; peer < 6; ++peer)
         p.matrix[direction].push_back(direction == kEgress ? kAll : policy[subject][peer]);
-      p.subjects[direction].push_back(
-          {0, subject == kDb && db_is_isolated ? 1u : 0u, 0, 2, Verdict::kDeny, 0});
+      p.subjects[direction].push_back({0, subject == kDb && db_is_isolated ? 1u : 0u, 0, 2, Verdict::kDeny,
+                                       subject == kDb && db_is_isolated ? options : std::uint8_t{0}});
     }
   }
 
@@ -100,8 +102,8 @@ inline std::unique_ptr<swap::Enforced> make_image(const Policy& policy, std::uin
       b.bound.push_back({address, who, who});
     }
     b.endpoints.push_back({b.strings.add("shop"), b.strings.add("e" + std::to_string(who)),
-                           b.strings.add("id" + std::to_string(who)), 100 + who, who, who, kEndpointLocal,
-                           first, 2, 0});
+                           b.strings.add("id" + std::to_string(who)), who == kApi ? api_key : 100 + who, who,
+                           who, kEndpointLocal, first, 2, 0});
   }
   b.records.push_back({0, {kNoSubject, kNoSubject}, {4, 4}, kRecordNode});
   b.records.push_back({0, {kNoSubject, kNoSubject}, {5, 5}, 0});
@@ -183,8 +185,9 @@ class Village : public testing::Test {
     ends_[number] = {};
   }
 
-  void publish(const Policy& policy, bool db_is_isolated = false) {
-    auto next = make_image(policy, ++generation_, db_is_isolated);
+  void publish(const Policy& policy, bool db_is_isolated = false, std::uint8_t options = 0,
+               std::uint64_t api_key = 100 + kApi) {
+    auto next = make_image(policy, ++generation_, db_is_isolated, options, api_key);
     open_ports(*next);
     publisher_.publish(std::move(next));
   }
@@ -250,6 +253,7 @@ class Village : public testing::Test {
     return sum;
   }
   std::uint64_t flows_ended() { return telemetry_.block(0).flows_ended; }
+  const abi::WorkerBlock& block() { return telemetry_.block(0); }
 
   /// Stops the workers, then holds the books to what every test must leave behind.
   void TearDown() override {
