@@ -216,4 +216,50 @@ std::string packet_text(const image::View& view, const Packet& packet) {
          port_text({packet.slot, packet.port, packet.port});
 }
 
+namespace {
+
+std::string policy_text(const image::View& view, const image::Policy& policy) {
+  const auto part = [&](image::StringRef ref) { return std::string(view.policy_text(ref)); };
+  return part(policy.kind) + " " +
+         (policy.namespace_name.bytes == 0 ? "" : part(policy.namespace_name) + "/") + part(policy.name);
+}
+
+std::string place_text(const image::View& view, const image::Policy& policy, std::uint32_t line) {
+  return " (" + std::string(view.policy_text(policy.file)) + ":" +
+         std::to_string(line != 0 ? line : policy.line) + ")";
+}
+
+}  // namespace
+
+std::string rule_text(const image::View& view, std::uint32_t number) {
+  const image::Rule& rule = view.rules[number];
+  const image::Policy& policy = view.policies[rule.policy];
+  return policy_text(view, policy) + ", rule '" + std::string(view.policy_text(rule.name)) + "'" +
+         place_text(view, policy, rule.line);
+}
+
+std::string answer_text(const image::View& view, const Packet& packet, const image::Judgement& answer) {
+  if (answer.allowed()) {
+    if (answer.rule == 0 && answer.egress_rule == 0)
+      return "allowed without a rule: no policy isolates either end, or an endpoint meets its own node";
+    std::string words = "allowed by " + rule_text(view, answer.rule != 0 ? answer.rule : answer.egress_rule);
+    // The edge of a SegmentationPolicy is one rule at both ends.
+    if (answer.rule != 0 && answer.egress_rule != 0)
+      if (const std::string sender = rule_text(view, answer.egress_rule);
+          sender != rule_text(view, answer.rule))
+        words += ", and at the sender by " + sender;
+    return words;
+  }
+  const std::string end = answer.direction == image::kEgress ? " at the sender" : " at the receiver";
+  if (answer.rule != 0) return "denied" + end + " by " + rule_text(view, answer.rule);
+  const abi::Address& address = answer.direction == image::kEgress ? packet.source : packet.destination;
+  const std::uint32_t subject = view.records[image::bind(view, address).record].subject[answer.direction];
+  if (answer.fate != abi::Fate::kDeniedDefault || subject == image::kNoSubject)
+    return "denied" + end + " by the posture: no policy speaks of it";
+  const image::Policy& policy =
+      view.policies[view.isolating[view.subjects[answer.direction][subject].isolating_first]];
+  return "denied" + end + " by default: isolated by " + policy_text(view, policy) +
+         place_text(view, policy, policy.line);
+}
+
 }  // namespace bulkhead::analysis

@@ -55,4 +55,10 @@ std::string who(const image::View& view, const abi::Address& address);
 /// "shop/web (10.0.0.1) -> 192.0.2.1 tcp/443".
 std::string packet_text(const image::View& view, const Packet& packet);
 
+/// "NetworkPolicy shop/web, rule 'ingress[0]' (web.yaml:7)".
+std::string rule_text(const image::View& view, std::uint32_t rule);
+/// "allowed by NetworkPolicy shop/web, rule 'ingress[0]' (web.yaml:7)", "denied at the sender by default, isolated by
+/// NetworkPolicy shop/web (web.yaml:3)": the verdict and what of the written policies it comes from.
+std::string answer_text(const image::View& view, const Packet& packet, const image::Judgement& answer);
+
 }  // namespace bulkhead::analysis

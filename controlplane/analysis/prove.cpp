@@ -26,29 +26,25 @@ bool of_family(image::ProtocolSlot slot, bool v4) {
   return slot != (v4 ? image::kIcmpV6 : image::kIcmp);
 }
 
-/// The claimed ports in each port class, cut to what the class has of them.
-std::vector<std::vector<PortRange>> cut(const Space& space, const Claim& claim) {
-  std::vector<std::vector<PortRange>> parts(space.ports().size());
-  for (std::size_t i = 0; i < parts.size(); ++i)
-    for (const PortRange& range : space.ports()[i].ranges)
-      for (const PortRange& asked : claim.ports)
-        if (const auto both = overlap(range, asked)) parts[i].push_back(*both);
-  return parts;
-}
-
-std::uint32_t set_of(PortSets& sets, const std::vector<std::vector<PortRange>>& parts, const Claim& claim,
-                     bool v4) {
+std::uint32_t set_of(PortSets& sets, const std::vector<std::vector<PortRange>>& parts) {
   std::vector<std::uint64_t> words(sets.words());
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    const bool meant = std::any_of(parts[i].begin(), parts[i].end(), [&](const PortRange& range) {
-      return !claim.allow || of_family(range.slot, v4);
-    });
-    if (meant) words[i / 64] |= std::uint64_t{1} << i % 64;
-  }
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    if (!parts[i].empty()) words[i / 64] |= std::uint64_t{1} << i % 64;
   return sets.intern(words);
 }
 
 }  // namespace
+
+std::vector<std::vector<PortRange>> cut(const Space& space, const std::vector<PortRange>& ports,
+                                        std::optional<bool> v4) {
+  std::vector<std::vector<PortRange>> parts(space.ports().size());
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    for (const PortRange& range : space.ports()[i].ranges)
+      for (const PortRange& asked : ports)
+        if (const auto both = overlap(range, asked); both && (!v4 || of_family(range.slot, *v4)))
+          parts[i].push_back(*both);
+  return parts;
+}
 
 End everybody(const Space& space) {
   return space.addresses();
@@ -91,9 +87,12 @@ End endpoints(const Space& space, const std::function<bool(std::uint32_t)>& chos
 std::optional<Refutation> refute(const Space& space, const Claim& claim, std::size_t& pairs) {
   pairs = 0;
   Verdicts verdicts(space);
-  const auto parts = cut(space, claim);
-  const std::uint32_t asked[] = {set_of(verdicts.sets(), parts, claim, false),
-                                 set_of(verdicts.sets(), parts, claim, true)};
+  std::vector<std::vector<PortRange>> parts[2];  // by family
+  std::uint32_t asked[2];
+  for (const bool v4 : {false, true}) {
+    parts[v4] = cut(space, claim.ports, claim.allow ? std::optional(v4) : std::nullopt);
+    asked[v4] = set_of(verdicts.sets(), parts[v4]);
+  }
   for (const AddressClass& from : claim.from)
     for (const AddressClass& to : claim.to) {
       if (from.v4 != to.v4) continue;
@@ -110,8 +109,7 @@ std::optional<Refutation> refute(const Space& space, const Claim& claim, std::si
       }
       std::vector<PortRange> ranges;
       for (const std::uint32_t number : verdicts.sets().classes(against))
-        for (const PortRange& range : parts[number])
-          if (!claim.allow || of_family(range.slot, from.v4)) ranges.push_back(range);
+        ranges.insert(ranges.end(), parts[from.v4][number].begin(), parts[from.v4][number].end());
       const PortRange port = witness_port(joined(std::move(ranges)), from.v4);
       const Packet packet{pair->source, pair->destination, port.slot, port.first};
       return Refutation{packet, judge(space.view(kAfter), packet)};

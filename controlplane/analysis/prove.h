@@ -36,6 +36,11 @@ struct Refutation {
   image::Judgement answer;
 };
 
+/// The ports asked for in each port class, cut to what the class has of them; where a family is given, without the
+/// messages of the other's ICMP.
+std::vector<std::vector<PortRange>> cut(const Space& space, const std::vector<PortRange>& ports,
+                                        std::optional<bool> v4 = std::nullopt);
+
 /// Nothing: the claim holds for every packet there is. `pairs` is set to how many pairs of classes were asked; 0 means
 /// that no packet goes between these ends at all.
 std::optional<Refutation> refute(const Space& space, const Claim& claim, std::size_t& pairs);

@@ -5,7 +5,7 @@
 #include <set>
 #include <tuple>
 
-#include "dataplane/image/validate.h"
+#include "controlplane/analysis/party.h"
 
 namespace bulkhead::analysis {
 namespace {
@@ -173,18 +173,11 @@ class Effects {
 std::variant<std::unique_ptr<Compiled>, std::string> compile_all(const policies::Cluster& cluster,
                                                                  const policies::PolicySet& set,
                                                                  const policies::Posture& posture) {
-  auto output = compile::compile({.cluster = cluster,
-                                  .policies = set,
-                                  .posture = posture,
-                                  .subjects = compile::Subjects::kEvery,
-                                  .limits = {.section_bytes_max = image::kSectionBytesMax}});
-  if (auto* refusal = std::get_if<compile::Refusal>(&output)) return std::move(refusal->reason);
-  auto compiled = std::make_unique<Compiled>();
-  compiled->output = std::get<compile::Output>(std::move(output));
-  auto checked = image::validate(compiled->output.policy, compiled->output.binding, false);
-  if (auto* refusal = std::get_if<image::Refusal>(&checked)) return std::move(refusal->reason);
-  compiled->view = std::get<image::View>(checked);
-  return compiled;
+  return compile_checked({.cluster = cluster,
+                          .policies = set,
+                          .posture = posture,
+                          .subjects = compile::Subjects::kEvery,
+                          .limits = {.section_bytes_max = image::kSectionBytesMax}});
 }
 
 std::vector<Written> written_rules(const policies::PolicySet& set, const Subjects& subjects) {
@@ -214,16 +207,6 @@ std::vector<Outcome> effects(const policies::Cluster& cluster, const policies::P
                              const policies::Posture& posture, const Compiled& whole,
                              const std::vector<Written>& rules, std::size_t compiles) {
   return Effects(cluster, set, posture, whole, rules, compiles).run();
-}
-
-std::string rule_text(const image::View& view, std::uint32_t number) {
-  const image::Rule& rule = view.rules[number];
-  const image::Policy& policy = view.policies[rule.policy];
-  const auto part = [&](image::StringRef ref) { return std::string(view.policy_text(ref)); };
-  return part(policy.kind) + " " +
-         (policy.namespace_name.bytes == 0 ? "" : part(policy.namespace_name) + "/") + part(policy.name) +
-         ", rule '" + part(rule.name) + "' (" + part(policy.file) + ":" +
-         std::to_string(rule.line != 0 ? rule.line : policy.line) + ")";
 }
 
 }  // namespace bulkhead::analysis

@@ -15,16 +15,12 @@
 #include <vector>
 
 #include "controlplane/analysis/compare.h"
+#include "controlplane/analysis/compiled.h"
 #include "controlplane/compile/compile.h"
 #include "policies/model/policy.h"
 
 namespace bulkhead::analysis {
 
-/// A compiled image and the bytes that its view points into.
-struct Compiled {
-  compile::Output output;
-  image::View view;
-};
 /// With every endpoint judged. The reason, where there is no image.
 std::variant<std::unique_ptr<Compiled>, std::string> compile_all(const policies::Cluster& cluster,
                                                                  const policies::PolicySet& set,
@@ -60,8 +56,5 @@ struct Outcome {
 std::vector<Outcome> effects(const policies::Cluster& cluster, const policies::PolicySet& set,
                              const policies::Posture& posture, const Compiled& whole,
                              const std::vector<Written>& rules, std::size_t compiles);
-
-/// "NetworkPolicy shop/web, rule 'ingress[0]' (web.yaml:7)".
-std::string rule_text(const image::View& view, std::uint32_t rule);
 
 }  // namespace bulkhead::analysis

@@ -8,6 +8,7 @@
 //   space.h     the partition of addresses and ports that two images make together
 //   verdicts.h  what each image allows between two address classes, as a set of port classes
 //   compare.h   all packets that two images judge differently
+//   invariants.h, crowd.h  whether a candidate keeps its invariants
 //   prove.h     whether a claim holds for every packet, or one that refutes it
 //   matrix.h    who may talk to whom
 //   redundancy.h, lint.h  rules without effect, and what policies say and cannot mean

@@ -88,8 +88,10 @@ void collect_members(const Input& input, const NodeIndex& index, Census& census)
     member.node = endpoint.node.empty() ? census.own_node : index.at(endpoint.node);
     const auto port = ports.find(endpoint.id);
     if (port != ports.end()) member.port = port->second;
-    member.subject =
-        input.subjects == Subjects::kEvery || member.node == census.own_node || member.port != nullptr;
+    const auto number = static_cast<std::size_t>(&endpoint - input.cluster.endpoints.data());
+    member.subject = input.subjects == Subjects::kEvery || member.node == census.own_node ||
+                     member.port != nullptr ||
+                     (input.subjects_too != nullptr && (*input.subjects_too)[number]);
     census.members.push_back(member);
   }
   std::sort(census.members.begin(), census.members.end(), [](const Member& a, const Member& b) {

@@ -61,6 +61,8 @@ struct Input {
   LocalNode node = {};
   std::vector<LocalPort> ports = {};
   Subjects subjects = Subjects::kLocal;
+  const std::vector<bool>* subjects_too =
+      nullptr;  // by endpoint of the cluster: judged here, whatever its node
   Limits limits = {};
 };
 

@@ -13,8 +13,17 @@ namespace {
 /// Nodes and world never are an endpoint, whichever address they send from.
 bool are_no_endpoint(const std::vector<Peer>& ends) {
   return std::all_of(ends.begin(), ends.end(), [](const Peer& end) {
-    return std::holds_alternative<World>(end) || std::holds_alternative<LocalNode>(end);
+    const auto* block = std::get_if<IpBlock>(&end);
+    return std::holds_alternative<World>(end) || std::holds_alternative<LocalNode>(end) ||
+           std::holds_alternative<NodeSelector>(end) || (block != nullptr && block->world_only);
   });
+}
+
+std::vector<Peer> read_end(const Value& value) {
+  const auto ends = read_ends(value, std::nullopt);
+  if (std::any_of(ends.begin(), ends.end(), [](const EdgeEnd& end) { return !end.peer; }))
+    value.fail("found nobody, expected somebody: of no packets, everything is true");
+  return peers_of(ends);
 }
 
 void read_demand(const Value& item, Demand::Claim claim, std::set<std::string>& names, Invariant& invariant) {
@@ -29,8 +38,8 @@ void read_demand(const Value& item, Demand::Claim claim, std::set<std::string>& 
     if (!names.insert(*text).second)
       name.fail("found the name " + quoted(*text) + " a second time, expected it once");
   }
-  demand.from = peers_of(read_ends(fields.required("from"), std::nullopt));
-  demand.to = peers_of(read_ends(fields.required("to"), std::nullopt));
+  demand.from = read_end(fields.required("from"));
+  demand.to = read_end(fields.required("to"));
   PortTerm ports = read_ports(fields);
   demand.all_ports = ports.any;
   demand.ports = std::move(ports.matches);

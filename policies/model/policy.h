@@ -233,6 +233,7 @@ struct Demand {
   bool all_ports = false;      // as of a Rule
   std::vector<PortMatch> ports;
   Origin origin;
+  bool operator==(const Demand&) const = default;
 };
 
 /// Decides about no packet: whoever compiles proves the demands, and enforces nothing that breaks one.
@@ -240,6 +241,7 @@ struct Invariant {
   std::string name;
   std::vector<Demand> demands;  // names are unique
   Origin origin;
+  bool operator==(const Invariant&) const = default;
 };
 
 /// In one order on every machine: by kind, namespace, name. Two objects with one (kind, namespace, name) are

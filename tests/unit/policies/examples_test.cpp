@@ -71,7 +71,7 @@ TEST(Schema, of_an_invariant_knows_the_fields_that_the_loader_knows) {
   const auto forms = [](const YamlNode& document) {
     std::string all;
     for (const auto& form : document.find("$defs")->find("end")->find("oneOf")->items)
-      all += names_of(*form.find("properties")) + ";";
+      if (form.find("properties")->find("nobody") == nullptr) all += names_of(*form.find("properties")) + ";";
     return all + document.find("$defs")->find("port")->find("pattern")->scalar;
   };
   EXPECT_EQ(forms(documents.at(0)), forms(edges.at(0)));
