@@ -185,6 +185,7 @@ policies::Cluster Reconciler::cluster() const {
 void Reconciler::compile() {
   inputs_changed_ = false;
   delivery_refused_ = false;
+  candidate_refused_ = true;
   const auto start = Clock::now();
   const policies::Cluster everyone = cluster();
   compile::Input input{.cluster = everyone, .policies = policies_.policies()};
@@ -202,8 +203,29 @@ void Reconciler::compile() {
   const auto& output = std::get<compile::Output>(compiled);
   publish_.compile_us = since_us(start);
   log_conflicts(output);
+  if (!keeps_invariants(input, output)) return;
   if (const auto wrong = publisher_.offer(output.policy, output.binding)) return refuse(*wrong);
+  candidate_refused_ = false;
   publish_.refused.clear();
+}
+
+bool Reconciler::keeps_invariants(const compile::Input& input, const compile::Output& output) {
+  const auto start = Clock::now();
+  const analysis::Proof& proof = invariants_.prove(input, output);
+  invariant_status_ = {proof.demands, proof.demands == 0 ? 0 : since_us(start), {}};
+  for (const analysis::Breach& breach : proof.breaches)
+    invariant_status_.broken.push_back(
+        {breach.origin.file, breach.origin.line, breach.origin.column,
+         breach.demand + " is broken: " + breach.packet + " is " + breach.answer});
+  if (proof.holds()) return true;
+  if (!proof.refusal.empty()) {
+    refuse(proof.refusal);
+    return false;
+  }
+  std::string why;
+  for (const analysis::Breach& breach : proof.breaches) why += (why.empty() ? "" : "; ") + message(breach);
+  refuse(std::move(why));
+  return false;
 }
 
 void Reconciler::publish() {
@@ -216,7 +238,7 @@ void Reconciler::publish() {
     publish_.swap_ns = delivery.swap_ns;
     publish_.published += 1;
     publish_.shared_policy += delivery.shared_policy ? 1 : 0;
-    publish_.refused.clear();
+    if (!candidate_refused_) publish_.refused.clear();
     spdlog::info("generation {} is enforced ({}; compiled in {} us, published in {} us)",
                  publisher_.enforced().number, image::hex(publisher_.enforced().digest).substr(0, 12),
                  publish_.compile_us, publish_.publish_us);
@@ -255,6 +277,7 @@ Status Reconciler::status() const {
   status.wanted = generation_status(publisher_.wanted());
   status.enforced = generation_status(publisher_.enforced());
   status.publish = publish_;
+  status.invariants = invariant_status_;
   const auto age = [](const source::Health& health) {
     return health.synced ? age_seconds(health.read_at) : 0.0;
   };

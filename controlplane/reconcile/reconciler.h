@@ -1,7 +1,7 @@
 // From what is wished to what is enforced, in whole passes.
 //
 //   reload()  files ──► snapshots that are good, or the last good ones
-//   settle()  connect ─► attach new ports ─► compile ─► check ─► publish ─► acknowledged ─► detach old ports
+//   settle()  connect ─► attach new ports ─► compile ─► prove ─► publish ─► acknowledged ─► detach old ports
 //
 // Every pass starts from the whole state and may be repeated at any time: what is in place already costs nothing.
 // Nothing is published before every configured source has synced once. An error ends its pass, is kept for
@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "controlplane/analysis/invariants.h"
 #include "controlplane/attach/ports.h"
 #include "controlplane/compile/compile.h"
 #include "controlplane/config/config.h"
@@ -64,6 +65,8 @@ class Reconciler {
   void log_refusals(const char* what, const source::Health& health, std::vector<policies::Error>& logged);
   void log_notes();
   void log_conflicts(const compile::Output& output);
+  /// Whether the candidate keeps the invariants of its set; if not, it is refused.
+  bool keeps_invariants(const compile::Input& input, const compile::Output& output);
   void refuse(std::string why);
 
   config::Config config_;
@@ -71,17 +74,20 @@ class Reconciler {
   source::StaticFile static_;
   source::PolicyDirectory policies_;
   attach::Ports ports_;
+  analysis::Invariants invariants_;
   publish::Publisher publisher_;
   std::optional<publish::Channel> channel_;
 
   bool inputs_changed_ = true;
-  bool delivery_refused_ = false;  // until the inputs or the connection change
+  bool delivery_refused_ = false;   // until the inputs or the connection change
+  bool candidate_refused_ = false;  // the newest; the one before it may still have to be delivered
   std::string connection_error_ = "not tried yet";
   std::chrono::steady_clock::time_point connect_at_{};
   std::chrono::milliseconds connect_backoff_{0};
   std::uint64_t dataplane_pid_ = 0;
   std::int64_t started_ms_ = 0;
   PublishStatus publish_;
+  InvariantStatus invariant_status_;
   std::vector<policies::Error> logged_static_, logged_policies_;
   std::vector<std::string> logged_conflicts_;
 };

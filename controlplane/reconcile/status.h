@@ -25,6 +25,11 @@
 //       "refused": "",                                  why the last candidate is not enforced
 //       "warnings": ["..."]                             of the last compile
 //     },
+//     "invariants": {                                   of the last candidate
+//       "demands": 4,
+//       "proof_us": 800,
+//       "broken": [{"file": "...", "line": 9, "column": 5, "message": "..."}]    each with a packet that shows it
+//     },
 //     "sources": [{
 //       "name": "static",
 //       "path": "/etc/bulkhead/endpoints.yaml",
@@ -98,6 +103,12 @@ struct PublishStatus {
   std::vector<std::string> warnings;
 };
 
+struct InvariantStatus {
+  std::size_t demands = 0;
+  std::uint64_t proof_us = 0;
+  std::vector<RefusedText> broken;  // where the demand stands
+};
+
 struct WaitingPort {
   std::string endpoint;
   std::uint32_t port = 0;
@@ -116,6 +127,7 @@ struct Status {
   GenerationStatus wanted;
   GenerationStatus enforced;
   PublishStatus publish;
+  InvariantStatus invariants;
   std::vector<SourceStatus> sources;
   PolicyStatus policies;
   std::size_t ports_attached = 0;

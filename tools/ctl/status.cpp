@@ -64,12 +64,12 @@ std::string since(std::uint64_t started_ms) {
          ")";
 }
 
-void say_refused(const Value& refused, Terminal& terminal) {
+void say_refused(const Value& refused, Terminal& terminal, const char* word = "refused") {
   if (!refused.is_array()) return;
   for (const Value& error : refused) {
     std::string place = text(error, "file");
     if (number(error, "line") != 0) place += ":" + text(error, "line") + ":" + text(error, "column");
-    terminal.out() << "  " << terminal.paint(Colour::kBad, "refused") << ' ' << place << ": "
+    terminal.out() << "  " << terminal.paint(Colour::kBad, word) << ' ' << place << ": "
                    << text(error, "message") << '\n';
   }
 }
@@ -127,8 +127,20 @@ void say_controlplane(const Value& status, const Value& dataplane, Terminal& ter
                                           : terminal.paint(Colour::kWarn, "is not enforced yet") +
                                                 ", digest " + text(wanted, "digest")));
   const Value& publish = part(status, "publish");
+  const Value& invariants = part(status, "invariants");
+  const Value& broken = part(invariants, "broken");
+  const bool breaks = broken.is_array() && !broken.empty();
   if (const std::string refused = text(publish, "refused"); !refused.empty())
-    terminal.fact("candidate", terminal.paint(Colour::kBad, "refused") + ": " + refused);
+    terminal.fact("candidate", terminal.paint(Colour::kBad, "refused") + ": " +
+                                   (breaks ? "it breaks invariants" : refused));
+  if (const std::uint64_t demands = number(invariants, "demands"); demands != 0) {
+    const std::string held = std::to_string(demands - (breaks ? broken.size() : 0));
+    terminal.fact("invariants", breaks ? terminal.paint(Colour::kBad, std::to_string(broken.size()) + " of " +
+                                                                          std::to_string(demands) + " broken")
+                                       : held + (held == "1" ? " demand holds" : " demands hold") +
+                                             ", proven in " + text(invariants, "proof_us") + " us");
+    say_refused(broken, terminal, "broken");
+  }
   if (number(publish, "published") != 0)
     terminal.fact("published", text(publish, "published") + " times; compiled in " +
                                    text(publish, "compile_us") + " us, swapped in " +

@@ -257,6 +257,74 @@ TEST_F(ReconcilerTest, an_image_over_its_bound_is_refused_and_the_old_one_stays)
   EXPECT_NE(reconciler->status().publish.refused, "");
 }
 
+constexpr char kOpen[] =
+    "apiVersion: bulkhead.io/v1alpha1\n"
+    "kind: SegmentationPolicy\n"
+    "metadata: {name: open, namespace: default}\n"
+    "spec: {edges: [{name: all, from: {any: {}}, to: {matchLabels: {app: api}}, ports: [tcp/443]}]}\n";
+constexpr char kWalls[] =
+    "apiVersion: bulkhead.io/v1alpha1\n"
+    "kind: Invariant\n"
+    "metadata: {name: walls}\n"
+    "spec:\n"
+    "  never:\n"
+    "  - {name: no-world, from: {world: {}}, to: {matchLabels: {app: api}}, ports: [any]}\n";
+
+TEST_F(ReconcilerTest, a_candidate_that_breaks_an_invariant_is_refused_with_a_witness) {
+  start_dataplane();
+  write("policies/walls.yaml", kWalls);
+  start();
+  EXPECT_EQ(enforced(), 1u);
+  EXPECT_EQ(reconciler->status().invariants.demands, 1u);
+  EXPECT_TRUE(reconciler->status().invariants.broken.empty());
+  write("policies/open.yaml", kOpen);
+  reload();
+  const Status status = reconciler->status();
+  EXPECT_EQ(status.enforced.generation, 1u) << "the old generation stays";
+  EXPECT_EQ(status.wanted.generation, 1u);
+  EXPECT_EQ(
+      status.publish.refused,
+      "Invariant walls, never 'no-world' (" + base +
+          "/policies/walls.yaml:6) is broken: 198.51.100.1 -> default/api (10.88.0.11) tcp/443 is allowed by "
+          "SegmentationPolicy default/open, rule 'all' (" +
+          base + "/policies/open.yaml:4)");
+  ASSERT_EQ(status.invariants.broken.size(), 1u);
+  EXPECT_EQ(status.invariants.broken[0].file, base + "/policies/walls.yaml");
+  EXPECT_EQ(status.invariants.broken[0].line, 6u);
+  std::filesystem::remove(base + "/policies/open.yaml");
+  reload();
+  EXPECT_EQ(reconciler->status().publish.refused, "");
+  EXPECT_TRUE(reconciler->status().invariants.broken.empty());
+  EXPECT_EQ(enforced(), 1u) << "nothing has changed";
+}
+
+TEST_F(ReconcilerTest, at_the_first_start_a_broken_invariant_leaves_nothing_enforced) {
+  start_dataplane();
+  write("policies/walls.yaml", std::string(kWalls) + "---\n" + kOpen);
+  start();
+  EXPECT_EQ(enforced(), 0u);
+  EXPECT_EQ(reconciler->status().wanted.generation, 0u);
+  EXPECT_TRUE(dataplane->published().empty());
+  EXPECT_NE(reconciler->status().publish.refused, "");
+  write("policies/walls.yaml", kWalls);
+  reload();
+  EXPECT_EQ(enforced(), 1u);
+}
+
+TEST_F(ReconcilerTest, why_the_newest_is_refused_stays_said_when_an_older_one_is_delivered) {
+  write("policies/walls.yaml", kWalls);
+  start();
+  write("policies/open.yaml", kOpen);
+  reload();
+  EXPECT_NE(reconciler->status().publish.refused, "");
+  start_dataplane();
+  std::this_thread::sleep_for(std::chrono::milliseconds(150));
+  settle();
+  settle();
+  EXPECT_EQ(enforced(), 1u) << "the last good one";
+  EXPECT_NE(reconciler->status().publish.refused, "");
+}
+
 TEST_F(ReconcilerTest, a_new_endpoint_with_known_labels_shares_the_policy_section) {
   start_dataplane();
   start();
@@ -293,6 +361,8 @@ TEST_F(ReconcilerTest, the_status_is_one_line_of_the_documented_shape) {
   EXPECT_EQ(root["policies"]["files"], 1);
   EXPECT_EQ(root["ports"]["attached"], 2);
   EXPECT_EQ(root["publish"]["published"], 1);
+  EXPECT_EQ(root["invariants"]["demands"], 0);
+  EXPECT_TRUE(root["invariants"]["broken"].is_array());
 }
 
 }  // namespace
