@@ -368,6 +368,7 @@ class Linter {
       const policies::Rule& rule = *rules[i].rule;
       // A policy that governs nobody, and peers that are nobody, have been found already.
       if (rules[i].governs_nobody() || rule.peers.empty()) continue;
+      if (policy.mode == policies::Mode::kAudit) continue;  // its rules are meant to have no effect
       const Outcome& outcome = outcomes[i];
       if (outcome.effect == Effect::kUnknown) ++result.unproven;
       if (outcome.effect == Effect::kNone && !nobody(rule) && !without_ports_.contains(&rule)) {

@@ -7,7 +7,7 @@ namespace {
 
 /// What a set of clauses brings, whoever it governs.
 struct ClauseSetTraits {
-  bool isolates = false;
+  bool isolates = false, isolates_audited = false;
   bool names_local_node = false;
   std::vector<std::uint32_t> port_names;
 };
@@ -56,9 +56,10 @@ class DirectionClassifier {
       const ClauseSetTraits& set = traits[subject.clauses];
       const bool kubernetes = member.endpoint->kubernetes;
       subject.isolated = set.isolates;
+      subject.isolated_audited = set.isolates_audited;
       subject.posture_allows =
           (kubernetes && !input_.posture.strict) || input_.posture.action == policies::Action::kAllow;
-      subject.reaches_own_node = kubernetes && (set.isolates || !subject.posture_allows);
+      subject.reaches_own_node = kubernetes && (set.isolates_audited || !subject.posture_allows);
       if (set.names_local_node || subject.reaches_own_node) {
         subject.node = member.node;
         node_matters_[member.node] = true;
@@ -75,7 +76,8 @@ class DirectionClassifier {
     ClauseSetTraits traits;
     for (const std::uint32_t number : governed_.clause_sets[set]) {
       const GoverningClause& clause = governed_.clauses[number];
-      traits.isolates |= clause.isolates;
+      traits.isolates |= clause.isolates && !clause.audited;
+      traits.isolates_audited |= clause.isolates;
       for (std::uint32_t i = 0; i < clause.rules_count; ++i) {
         const GoverningRule& rule = rules_.rules[clause.rules_first + i];
         traits.names_local_node |= governed_.peers[rule.peers].local_node;

@@ -24,7 +24,8 @@ struct Subject {
   std::uint32_t node = kNone;  // kNone: no matter which
   std::uint32_t resolved = 0;  // Ports' number of its port names; 0 as a sender
   bool isolated = false;
-  bool reaches_own_node = false;  // whatever isolates it
+  bool isolated_audited = false;  // it would be, were the audited policies enforced
+  bool reaches_own_node = false;  // whatever isolates it, or would
   bool posture_allows = false;
 };
 

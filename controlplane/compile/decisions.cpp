@@ -25,10 +25,39 @@ int weight(policies::Tier tier, policies::Action action) {
 
 }  // namespace
 
-std::uint32_t Decisions::decide(RuleList matching, image::Decision otherwise, std::uint32_t resolved) {
+std::uint32_t Decisions::decide(RuleList matching, const Ground& enforced, const Ground& audited,
+                                std::uint32_t resolved) {
   resolved_ = resolved;
+  std::uint32_t audited_row = 0;
+  if (rules_.audits) {
+    ask_tiers(matching, audited);
+    row_.swap(answer_);
+    enforced_.clear();
+    for (const std::uint32_t rule : matching)
+      if (!rules_.rules[rule].audited) enforced_.push_back(rule);
+    ask_tiers(enforced_, enforced);
+    if (row_ != answer_) audited_row = audited_.intern(row_) + 1;
+  } else {
+    ask_tiers(matching, enforced);
+  }
+  if (rules_.passes) {
+    row_.clear();
+    for (const image::Passed& passed : passed_) row_.insert(row_.end(), {passed.platform, passed.baseline});
+    answer_.push_back(passes_.intern(row_));
+  }
+  if (rules_.audits) answer_.push_back(audited_row);
+  const std::uint32_t number = answers_.intern(answer_);
+  const std::size_t cells = answers_.items().size() + passes_.items().size() + audited_.items().size();
+  if (cells * sizeof(std::uint32_t) > limits_.section_bytes_max)
+    throw Refused{"the answers of " + std::to_string(answers_.size()) + " rule sets over " +
+                  std::to_string(ports_.class_count()) + " port classes need more than the " +
+                  std::to_string(limits_.section_bytes_max) + " bytes a section may have"};
+  return number;
+}
+
+void Decisions::ask_tiers(RuleList matching, const Ground& ground) {
   disputes_.clear();
-  answer_.assign(ports_.class_count(), otherwise);
+  answer_.assign(ports_.class_count(), ground.otherwise);
   passed_.assign(rules_.passes ? ports_.class_count() : 0, image::Passed{});
   const auto end_of = [&](policies::Tier tier) {
     return static_cast<std::size_t>(std::upper_bound(matching.begin(), matching.end(), tier,
@@ -40,7 +69,7 @@ std::uint32_t Decisions::decide(RuleList matching, image::Decision otherwise, st
   const std::size_t mesh_end = end_of(policies::Tier::kMesh);
   const std::size_t platform_end = end_of(policies::Tier::kPlatform);
   const std::size_t application_end = end_of(policies::Tier::kApplication);
-  ask_ordered_tier(matching.subspan(application_end), &image::Passed::baseline);
+  if (!ground.isolated) ask_ordered_tier(matching.subspan(application_end), &image::Passed::baseline);
   ask_application_tier(matching.subspan(platform_end, application_end - platform_end));
   ask_ordered_tier(matching.subspan(mesh_end, platform_end - mesh_end), &image::Passed::platform);
   ask_ordered_tier(matching.first(mesh_end), nullptr);
@@ -51,17 +80,6 @@ std::uint32_t Decisions::decide(RuleList matching, image::Decision otherwise, st
     return (answer_[i] & ~image::kAllowBit) != wanted &&
            (passed_.empty() || (passed_[i].platform != wanted && passed_[i].baseline != wanted));
   });
-  if (rules_.passes) {
-    row_.clear();
-    for (const image::Passed& passed : passed_) row_.insert(row_.end(), {passed.platform, passed.baseline});
-    answer_.push_back(passes_.intern(row_));
-  }
-  const std::uint32_t number = answers_.intern(answer_);
-  if ((answers_.items().size() + passes_.items().size()) * sizeof(std::uint32_t) > limits_.section_bytes_max)
-    throw Refused{"the answers of " + std::to_string(answers_.size()) + " rule sets over " +
-                  std::to_string(ports_.class_count()) + " port classes need more than the " +
-                  std::to_string(limits_.section_bytes_max) + " bytes a section may have"};
-  return number;
 }
 
 void Decisions::ask_ordered_tier(RuleList rules, Place place) {
@@ -81,7 +99,7 @@ void Decisions::ask_ordered_tier(RuleList rules, Place place) {
     if (tier_[i] == kNone) continue;
     if (rules_.rules[tier_[i]].rule->action != policies::Action::kPass)
       answer(i, tier_[i]);
-    else if (place != nullptr)
+    else if (place != nullptr && !passed_.empty())
       passed_[i].*place = tier_[i] + 1;
   }
 }

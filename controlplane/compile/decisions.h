@@ -26,14 +26,25 @@ struct Dispute {
 
 class Decisions {
  public:
-  /// `answers` and `passed` are those of RuleSets.
-  Decisions(const Rules& rules, const Ports& ports, ListTable& answers, ListTable& passed,
+  /// The tables are those of RuleSets.
+  Decisions(const Rules& rules, const Ports& ports, ListTable& answers, ListTable& passed, ListTable& audited,
             const Limits& limits)
-      : rules_(rules), ports_(ports), answers_(answers), passes_(passed), limits_(limits) {}
+      : rules_(rules),
+        ports_(ports),
+        answers_(answers),
+        passes_(passed),
+        audited_(audited),
+        limits_(limits) {}
 
-  /// The number, in `answers`, of what `matching` (ascending) decides. Without baseline rules where the subject
-  /// is isolated. Throws Refused where the answers outgrow a section.
-  std::uint32_t decide(std::span<const std::uint32_t> matching, image::Decision otherwise,
+  /// What answers without any rule, and whether the subject is isolated, so that the baseline tier is not asked.
+  struct Ground {
+    image::Decision otherwise = 0;
+    bool isolated = false;
+  };
+
+  /// The number, in `answers`, of what `matching` (ascending) decides. `audited`: the ground were every audited
+  /// policy enforced. Throws Refused where the answers outgrow a section.
+  std::uint32_t decide(std::span<const std::uint32_t> matching, const Ground& enforced, const Ground& audited,
                        std::uint32_t resolved);
 
   /// What the latest decide() met, in order.
@@ -43,6 +54,8 @@ class Decisions {
   using RuleList = std::span<const std::uint32_t>;
   using Place = std::uint32_t image::Passed::*;
 
+  /// Fills answer_, passed_ and disputes_.
+  void ask_tiers(RuleList matching, const Ground& ground);
   void ask_ordered_tier(RuleList rules, Place place);  // nullptr: passing is not noted
   void ask_application_tier(RuleList rules);
   /// The policies of one priority; settles what `tier_` leaves open.
@@ -57,11 +70,11 @@ class Decisions {
 
   const Rules& rules_;
   const Ports& ports_;
-  ListTable &answers_, &passes_;
+  ListTable &answers_, &passes_, &audited_;
   const Limits& limits_;
   std::uint32_t resolved_ = 0;
-  std::vector<std::uint32_t> answer_, covered_, row_;
-  std::vector<image::Passed> passed_;        // empty where no rule passes
+  std::vector<std::uint32_t> answer_, covered_, row_, enforced_;
+  std::vector<image::Passed> passed_;        // empty where no enforced rule passes
   std::vector<std::uint32_t> tier_, group_;  // by port class: a rule, or kNone
   std::vector<std::uint32_t> answered_by_;   // by port class: the latest policy of a group
   std::vector<std::uint32_t> every_class_;

@@ -50,13 +50,18 @@ constexpr std::uint8_t options_of(policies::Established established) {
   return kOptions[static_cast<std::size_t>(established)];
 }
 
+std::uint8_t options_of(const policies::Policy& policy) {
+  const bool audited = policy.mode == policies::Mode::kAudit;
+  return static_cast<std::uint8_t>(options_of(policy.established) | (audited ? image::kAuditedPolicy : 0));
+}
+
 void emit_provenance(const Rules& rules, image::PolicyTables& tables) {
   auto& strings = tables.strings;
   tables.policies.emplace_back();
   for (const policies::Policy* policy : rules.policies)
     tables.policies.push_back({strings.add(policy->kind), strings.add(policy->namespace_name),
                                strings.add(policy->name), strings.add(policy->origin.file),
-                               policy->origin.line, tier_of(policy->tier), options_of(policy->established),
+                               policy->origin.line, tier_of(policy->tier), options_of(*policy),
                                static_cast<std::uint16_t>(policy->priority)});
 
   // Words are made once for each peer list and port list, not for each rule that shares them.
@@ -79,15 +84,17 @@ void emit_provenance(const Rules& rules, image::PolicyTables& tables) {
 void emit_subjects(const Compiled& compiled, std::uint32_t direction, ListTable& isolating,
                    ListTable& governing, image::PolicyTables& tables) {
   const GovernedDirection& governed = compiled.rules.directions[direction];
-  std::vector<std::uint32_t> policies, rules;
+  std::vector<std::uint32_t> policies, audited, rules;
   for (const std::uint32_t index : compiled.rule_sets.matrices[direction].subject_of_row) {
     const Subject& subject = compiled.classes.directions[direction].subjects[index];
     policies.clear();
+    audited.clear();
     rules.clear();
     auto established = policies::Established::kKeep;
     for (const std::uint32_t number : governed.clause_sets[subject.clauses]) {
       const GoverningClause& clause = governed.clauses[number];
-      if (clause.isolates) {
+      if (clause.isolates && clause.audited) audited.push_back(clause.policy + 1);
+      if (clause.isolates && !clause.audited) {
         policies.push_back(clause.policy + 1);
         established = std::max(established, compiled.rules.policies[clause.policy]->established);
       }
@@ -95,26 +102,35 @@ void emit_subjects(const Compiled& compiled, std::uint32_t direction, ListTable&
     }
     if (policies.empty()) established = policies::Established::kReevaluate;  // the posture's answer
     sort_unique(policies);
+    sort_unique(audited);
+    audited.resize(std::min<std::size_t>(audited.size(), 0xffff));
+    const auto isolating_count = static_cast<std::uint32_t>(policies.size());
+    policies.insert(policies.end(), audited.begin(), audited.end());
     const std::uint32_t isolating_list = isolating.intern(policies), rules_list = governing.intern(rules);
     tables.subjects[direction].push_back(
-        {static_cast<std::uint32_t>(isolating.first_of(isolating_list)),
-         static_cast<std::uint32_t>(policies.size()),
+        {static_cast<std::uint32_t>(isolating.first_of(isolating_list)), isolating_count,
          static_cast<std::uint32_t>(governing.first_of(rules_list)), static_cast<std::uint32_t>(rules.size()),
-         subject.posture_allows ? image::Verdict::kAllow : image::Verdict::kDeny, options_of(established)});
+         subject.posture_allows ? image::Verdict::kAllow : image::Verdict::kDeny, options_of(established), 0,
+         static_cast<std::uint16_t>(audited.size())});
   }
 }
 
 void emit_verdicts(const Compiled& compiled, image::PolicyTables& tables) {
   ListTable& decisions = compiled.rule_sets.decisions;
-  if (!compiled.rules.passes) {
+  const bool passes = compiled.rules.passes, audits = compiled.rules.audits;
+  if (!passes && !audits) {
     tables.verdicts = std::move(decisions).take_items();
     return;
   }
   for (std::uint32_t rule_set = 0; rule_set < decisions.size(); ++rule_set) {
     const auto answers = decisions[rule_set];
-    tables.verdicts.insert(tables.verdicts.end(), answers.begin(), answers.end() - 1);
-    tables.passed_of.push_back(answers.back());
+    const auto more = answers.subspan(compiled.ports.class_count());
+    tables.verdicts.insert(tables.verdicts.end(), answers.begin(),
+                           answers.end() - static_cast<std::ptrdiff_t>(more.size()));
+    if (passes) tables.passed_of.push_back(more.front());
+    if (audits) tables.audited_of.push_back(more.back());
   }
+  tables.audited = std::move(compiled.rule_sets.audited).take_items();
   const std::vector<std::uint32_t>& passed = compiled.rule_sets.passed.items();
   for (std::size_t i = 0; i < passed.size(); i += 2) tables.passed.push_back({passed[i], passed[i + 1]});
 }

@@ -51,14 +51,17 @@ class Governor {
     if (!governs) return;
     if (rules_.policies.empty() || rules_.policies.back() != &policy) rules_.policies.push_back(&policy);
     const auto policy_number = static_cast<std::uint32_t>(rules_.policies.size() - 1);
+    const bool audited = policy.mode == policies::Mode::kAudit;
     const bool isolates = clause.isolates && policy.tier == policies::Tier::kApplication;
     governed.clauses.push_back({isolates, policy.tier, policy_number,
                                 static_cast<std::uint32_t>(rules_.rules.size()),
-                                static_cast<std::uint32_t>(clause.rules.size())});
+                                static_cast<std::uint32_t>(clause.rules.size()), audited});
+    rules_.audits |= audited;
     for (const auto& rule : clause.rules) {
       rules_.rules.push_back({&rule, policy_number, direction, peers_of(direction, rule), ports_.intern(rule),
-                              policy.tier, policy.priority});
-      rules_.passes |= rule.action == policies::Action::kPass && policy.tier != policies::Tier::kMesh;
+                              policy.tier, policy.priority, audited});
+      rules_.passes |=
+          rule.action == policies::Action::kPass && policy.tier != policies::Tier::kMesh && !audited;
     }
   }
 

@@ -37,6 +37,7 @@ struct GoverningRule {
   std::uint32_t ports = 0;  // Ports' number of its port terms
   policies::Tier tier = policies::Tier::kApplication;
   std::uint32_t priority = 0;
+  bool audited = false;
 };
 
 struct GoverningClause {
@@ -44,6 +45,7 @@ struct GoverningClause {
   policies::Tier tier = policies::Tier::kApplication;
   std::uint32_t policy = 0;
   std::uint32_t rules_first = 0, rules_count = 0;  // into Rules::rules
+  bool audited = false;
 };
 
 /// [0] ingress, [1] egress.
@@ -60,7 +62,8 @@ struct GovernedDirection {
 struct Rules {
   std::vector<const policies::Policy*> policies;
   std::vector<GoverningRule> rules;
-  bool passes = false;  // some rule does, of another tier than the mesh's
+  bool passes = false;  // some enforced rule does, of another tier than the mesh's
+  bool audits = false;  // some policy that governs somebody here is audited
   GovernedDirection directions[2];
 };
 

@@ -30,7 +30,7 @@ class RowBuilder {
         governed_(rules.directions[direction]),
         ports_(ports),
         classes_(classes),
-        decisions_(rules, ports, result.decisions, result.passed, limits),
+        decisions_(rules, ports, result.decisions, result.passed, result.audited, limits),
         state_of_(classes.peers.size()) {
     for (std::uint32_t peer = 0; peer < classes.peers.size(); ++peer) {
       if (classes.peers[peer].resolved != 0) named_peers_.push_back(peer);
@@ -67,7 +67,7 @@ class RowBuilder {
     group_of_.resize(governed_.peers.size(), kNone);
     for (const std::uint32_t number : governed_.clause_sets[subject.clauses]) {
       const GoverningClause& clause = governed_.clauses[number];
-      if (subject.isolated && clause.tier == policies::Tier::kBaseline) continue;  // not asked
+      if (subject.isolated && clause.tier == policies::Tier::kBaseline) continue;  // asked by neither verdict
       for (std::uint32_t rule = clause.rules_first; rule < clause.rules_first + clause.rules_count; ++rule) {
         const bool names_used = !ports_.names(rules_.rules[rule].ports).empty();
         const std::uint32_t list = rules_.rules[rule].peers;
@@ -158,16 +158,19 @@ class RowBuilder {
         matching_.insert(matching_.end(), groups_[group].rules.begin(), groups_[group].rules.end());
     std::sort(matching_.begin(), matching_.end());
 
-    const bool allowed = own_node || (!subject.isolated && subject.posture_allows);
-    const image::Decision otherwise = allowed ? image::kAllowBit : 0;
-    key_.assign(1, otherwise);
+    const auto ground = [&](bool isolated) {
+      const bool allowed = own_node || (!isolated && subject.posture_allows);
+      return Decisions::Ground{allowed ? image::kAllowBit : 0, isolated};
+    };
+    const Decisions::Ground enforced = ground(subject.isolated), audited = ground(subject.isolated_audited);
+    key_ = {enforced.otherwise, audited.otherwise, enforced.isolated, audited.isolated};
     for (const std::uint32_t rule : matching_) {
       key_.push_back(rule);
       key_.push_back(ports_.names(rules_.rules[rule].ports).empty() ? 0 : resolved);
     }
     const std::uint32_t number = known_.intern(key_);
     if (number == rule_set_numbers_.size()) {
-      rule_set_numbers_.push_back(decisions_.decide(matching_, otherwise, resolved));
+      rule_set_numbers_.push_back(decisions_.decide(matching_, enforced, audited, resolved));
       keep_disputes(number);
     }
     note_disputes(number, subject, asked);

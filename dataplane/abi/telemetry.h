@@ -34,7 +34,8 @@ struct alignas(64) DeniedFlow {
   std::uint8_t protocol;
   Fate fate;
   std::uint8_t direction;  // the end that denied: 0 ingress, 1 egress
-  std::uint8_t reserved;
+  Fate
+      would;  // audited: what it had met, were every audited policy enforced; `direction` and `rule` are of that
   std::uint32_t rule;  // in the image of `generation`; 0 for a default
   std::uint16_t port;  // where it came in
   std::uint16_t reserved2;
@@ -50,9 +51,13 @@ struct alignas(64) WorkerBlock {
   std::uint64_t flows_created, flows_ended, flows_evicted, flows_rejudged;
   std::uint64_t denied_lost;  // aggregated denials overwritten before they were old
   std::uint64_t flows_kept;   // judgements after which a conversation that is denied now went on
-  std::uint64_t resets_sent;  // TCP resets and ICMP errors that told of a conversation's end
+  std::uint64_t audited_denied,
+      audited_allowed;         // judgements that audited policies would have made otherwise
+  std::uint64_t audited_lost;  // aggregated differences overwritten before they were old
+  std::uint64_t resets_sent;   // TCP resets and ICMP errors that told of a conversation's end
   PortCounters ports[kPortsMax];
   DeniedFlow denied[kDeniedSlots];
+  DeniedFlow audited[kDeniedSlots];  // conversations that audited policies would have denied, or allowed
 };
 
 struct alignas(4096) TelemetryHeader {

@@ -147,9 +147,10 @@ Section build_policy(const PolicyTables& tables, const Limits& limits) {
       lay_out(header,
               {source(tables.page_of), source(tables.pages), source(tables.matrix[kIngress]),
                source(tables.matrix[kEgress]), source(tables.verdicts), source(tables.passed_of),
-               source(tables.passed), source(tables.subjects[kIngress]), source(tables.subjects[kEgress]),
-               source(tables.identities), source(tables.policies), source(tables.rules),
-               source(tables.isolating), source(tables.governing), source(tables.strings.bytes())},
+               source(tables.passed), source(tables.audited_of), source(tables.audited),
+               source(tables.subjects[kIngress]), source(tables.subjects[kEgress]), source(tables.identities),
+               source(tables.policies), source(tables.rules), source(tables.isolating),
+               source(tables.governing), source(tables.strings.bytes())},
               limits);
   if (const auto* bytes = std::get_if<std::vector<std::byte>>(&section)) {
     View view;

@@ -46,6 +46,8 @@ struct PolicyTables {
   std::vector<Decision> verdicts;
   std::vector<std::uint32_t> passed_of;  // empty, or by rule set
   std::vector<Passed> passed;
+  std::vector<std::uint32_t> audited_of;  // empty, or by rule set
+  std::vector<Decision> audited;
   std::vector<SubjectClass> subjects[kDirections];
   std::vector<Identity> identities;
   std::vector<Policy> policies;

@@ -18,6 +18,7 @@
 //     (protocol, port) ── pages ──► port class
 //     matrix[direction][subject class][peer class] ──► rule set
 //     verdicts[rule set][port class] ──► allow | rule ──► policy, file:line, words
+//     audited[audited_of[rule set] - 1][port class] ──► the verdict were every audited policy enforced; where it may differ
 //     passed[passed_of[rule set]][port class] ──► the rules that passed it on to that verdict; for people only
 //
 // Everything is little-endian (the only byte order supported). Tables follow one another in the order of layout.h
@@ -36,7 +37,7 @@
 namespace bulkhead::image {
 
 inline constexpr std::uint64_t kMagic = 0x31'47'4d'49'48'4b'4c'42;  // "BLKHIMG1"
-inline constexpr std::uint32_t kFormatVersion = 2;
+inline constexpr std::uint32_t kFormatVersion = 3;
 inline constexpr std::size_t kTableAlign = 64;
 inline constexpr std::size_t kSectionAlign = 4096;
 
@@ -90,6 +91,7 @@ enum PolicyTier : std::uint8_t { kApplicationTier, kPlatformTier, kBaselineTier,
 enum PolicyOptions : std::uint8_t {
   kKeepEstablished = 1,   // a conversation that an earlier image allowed goes on until it ends
   kResetEstablished = 2,  // it is cut, and its ends are told
+  kAuditedPolicy = 4,  // asked for `audited` only: it isolates nobody, and `verdicts` names none of its rules
 };
 
 struct Policy {
@@ -123,13 +125,14 @@ static_assert(sizeof(Rule) == 48);
 
 /// Why a subject class is as it is, per direction: who isolates it, and all rules that govern it.
 struct SubjectClass {
-  std::uint32_t isolating_first;  // into isolating: policy indexes
-  std::uint32_t isolating_count;
-  std::uint32_t rules_first;  // into governing: rule indexes
+  std::uint32_t isolating_first;  // into isolating: policy indexes, the audited ones behind the others
+  std::uint32_t isolating_count;  // without the audited
+  std::uint32_t rules_first;      // into governing: rule indexes
   std::uint32_t rules_count;
   Verdict posture;           // the answer where no rule matches and nothing isolates
   std::uint8_t options = 0;  // PolicyOptions of the strictest that isolates
-  std::uint8_t reserved[3] = {};
+  std::uint8_t reserved = 0;
+  std::uint16_t audited_count = 0;  // audited policies that would isolate, at most 65535 of them
 };
 static_assert(sizeof(SubjectClass) == 24);
 
@@ -161,8 +164,11 @@ struct PolicyHeader {
   TableRef pages;                              // uint16_t [n * kPageEntries]
   TableRef matrix[kDirections];                // uint32_t [subject_classes * peer_classes] -> rule set
   TableRef verdicts;                           // Decision [rule_sets * port_classes]
-  TableRef passed_of;              // uint32_t [rule_sets] -> row of passed; none where no rule passes
-  TableRef passed;                 // Passed [rows * port_classes]
+  TableRef passed_of;   // uint32_t [rule_sets] -> row of passed; none where no rule passes
+  TableRef passed;      // Passed [rows * port_classes]
+  TableRef audited_of;  // uint32_t [rule_sets] -> row of audited plus 1, 0: as in verdicts; none where
+                        // nothing is audited
+  TableRef audited;     // Decision [rows * port_classes]
   TableRef subjects[kDirections];  // SubjectClass [subject_classes]
   TableRef identities;             // Identity; 0 none
   TableRef policies;               // Policy; 0 none

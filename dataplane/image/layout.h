@@ -34,6 +34,8 @@ void for_each_table(Header& header, Visit visit) {
   visit("verdicts", header.verdicts, sizeof(Decision));
   visit("passed_of", header.passed_of, sizeof(std::uint32_t));
   visit("passed", header.passed, sizeof(Passed));
+  visit("audited_of", header.audited_of, sizeof(std::uint32_t));
+  visit("audited", header.audited, sizeof(Decision));
   visit("subjects[ingress]", header.subjects[kIngress], sizeof(SubjectClass));
   visit("subjects[egress]", header.subjects[kEgress], sizeof(SubjectClass));
   visit("identities", header.identities, sizeof(Identity));

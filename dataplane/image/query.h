@@ -24,6 +24,8 @@ struct View {
   const Decision* verdicts = nullptr;
   const std::uint32_t* passed_of = nullptr;  // nullptr: no rule passes
   const Passed* passed = nullptr;
+  const std::uint32_t* audited_of = nullptr;  // nullptr: nothing is audited
+  const Decision* audited = nullptr;
   const SubjectClass* subjects[kDirections] = {};
   const Identity* identities = nullptr;
   const Policy* policies = nullptr;
@@ -141,6 +143,18 @@ inline abi::Fate denial(const View& view, std::uint32_t direction, std::uint32_t
                                                                 : abi::Fate::kDeniedPosture;
 }
 
+/// What decide() would answer were every audited policy enforced.
+inline Decision decide_audited(const View& view, std::uint32_t direction, std::uint32_t subject,
+                               std::uint32_t peer, std::uint32_t port_class) {
+  if (subject == kNoSubject) return kAllowBit;
+  const std::uint32_t columns = view.policy->peer_classes[direction];
+  const std::uint32_t rule_set = view.matrix[direction][std::uint64_t{subject} * columns + peer];
+  const std::uint32_t row = view.audited_of != nullptr ? view.audited_of[rule_set] : 0;
+  const Decision* answers = row == 0 ? view.verdicts + std::uint64_t{rule_set} * view.policy->port_classes
+                                     : view.audited + std::uint64_t{row - 1} * view.policy->port_classes;
+  return answers[port_class];
+}
+
 /// What becomes of a conversation that an earlier image allowed and this one denies. The later, the stricter.
 enum class Established : std::uint8_t { kKeep, kReevaluate, kReset };
 
@@ -174,6 +188,26 @@ inline Judgement judge(const View& view, Bound source, Bound destination, Protoc
   const Decision ingress = decide(view, kIngress, to.subject[kIngress], from.peer[kIngress], ports);
   if ((ingress & kAllowBit) == 0)
     return {denial(view, kIngress, to.subject[kIngress], ingress), kIngress, ingress, egress & ~kAllowBit};
+  return {abi::Fate::kForwarded, kIngress, ingress & ~kAllowBit, egress & ~kAllowBit};
+}
+
+/// What judge() would say were every audited policy enforced.
+inline Judgement judge_audited(const View& view, Bound source, Bound destination, ProtocolSlot slot,
+                               std::uint16_t port) {
+  if (source.endpoint != 0 && source.endpoint == destination.endpoint)
+    return {abi::Fate::kForwarded, kIngress, 0, 0};
+  const Record& from = view.records[source.record];
+  const Record& to = view.records[destination.record];
+  const std::uint32_t ports = port_class(view, slot, port);
+  const auto fate = [&](std::uint32_t direction, std::uint32_t subject, Decision decision) {
+    const bool isolated = decision == 0 && view.subjects[direction][subject].audited_count != 0;
+    return isolated ? abi::Fate::kDeniedDefault : denial(view, direction, subject, decision);
+  };
+  const Decision egress = decide_audited(view, kEgress, from.subject[kEgress], to.peer[kEgress], ports);
+  if ((egress & kAllowBit) == 0) return {fate(kEgress, from.subject[kEgress], egress), kEgress, egress, 0};
+  const Decision ingress = decide_audited(view, kIngress, to.subject[kIngress], from.peer[kIngress], ports);
+  if ((ingress & kAllowBit) == 0)
+    return {fate(kIngress, to.subject[kIngress], ingress), kIngress, ingress, egress & ~kAllowBit};
   return {abi::Fate::kForwarded, kIngress, ingress & ~kAllowBit, egress & ~kAllowBit};
 }
 

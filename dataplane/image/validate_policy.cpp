@@ -15,7 +15,8 @@ Refusal refuse_count(const char* name, std::uint64_t count, std::uint64_t expect
 }
 
 bool known(std::uint8_t options) {
-  return options == 0 || options == kKeepEstablished || options == kResetEstablished;
+  constexpr std::uint8_t kBoth = kKeepEstablished | kResetEstablished;
+  return (options & ~(kBoth | kAuditedPolicy)) == 0 && (options & kBoth) != kBoth;
 }
 
 std::optional<Refusal> check_ports(std::span<const std::byte> section, const PolicyHeader& header) {
@@ -49,20 +50,37 @@ std::optional<Refusal> check_matrix(std::span<const std::byte> section, const Po
   return std::nullopt;
 }
 
+std::optional<Refusal> check_decisions(std::span<const std::byte> section, const PolicyHeader& header,
+                                       const char* name, const TableRef& ref) {
+  const auto decisions = table<Decision>(section, ref);
+  const auto rules = table<Rule>(section, header.rules);
+  for (std::size_t i = 0; i < decisions.size(); ++i) {
+    const std::uint32_t rule = decisions[i] & ~kAllowBit;
+    if (rule >= rules.size()) return refuse_at(name, "", i, "rule ", rule, ", but there are ", rules.size());
+    const Verdict verdict = (decisions[i] & kAllowBit) != 0 ? Verdict::kAllow : Verdict::kDeny;
+    if (rule != 0 && rules[rule].verdict != verdict)
+      return refuse_at(name, "", i, "decides otherwise than its rule ", rule);
+  }
+  return std::nullopt;
+}
+
 std::optional<Refusal> check_verdicts(std::span<const std::byte> section, const PolicyHeader& header) {
   const std::uint64_t expected = std::uint64_t{header.rule_sets} * header.port_classes;
   if (header.verdicts.count != expected) return refuse_count("verdicts", header.verdicts.count, expected);
-  const auto verdicts = table<Decision>(section, header.verdicts);
-  const auto rules = table<Rule>(section, header.rules);
-  for (std::size_t i = 0; i < verdicts.size(); ++i) {
-    const std::uint32_t rule = verdicts[i] & ~kAllowBit;
-    if (rule >= rules.size())
-      return refuse_at("verdicts", "", i, "rule ", rule, ", but there are ", rules.size());
-    const Verdict verdict = (verdicts[i] & kAllowBit) != 0 ? Verdict::kAllow : Verdict::kDeny;
-    if (rule != 0 && rules[rule].verdict != verdict)
-      return refuse_at("verdicts", "", i, "decides otherwise than its rule ", rule);
-  }
-  return std::nullopt;
+  return check_decisions(section, header, "verdicts", header.verdicts);
+}
+
+std::optional<Refusal> check_audited(std::span<const std::byte> section, const PolicyHeader& header) {
+  const std::uint64_t expected = header.audited_of.count == 0 ? 0 : header.rule_sets;
+  if (header.audited_of.count != expected)
+    return refuse_count("audited_of", header.audited_of.count, expected);
+  const std::uint64_t rows = header.port_classes == 0 ? 0 : header.audited.count / header.port_classes;
+  if (header.audited.count != rows * header.port_classes || (expected == 0 && rows != 0))
+    return refuse_count("audited", header.audited.count, expected == 0 ? 0 : rows * header.port_classes);
+  const auto audited_of = table<std::uint32_t>(section, header.audited_of);
+  if (const auto bad = find_not_below(audited_of, rows + 1); bad != audited_of.size())
+    return refuse_at("audited_of", "", bad, "row ", audited_of[bad], ", but there are ", rows);
+  return check_decisions(section, header, "audited", header.audited);
 }
 
 std::optional<Refusal> check_passed(std::span<const std::byte> section, const PolicyHeader& header) {
@@ -96,15 +114,17 @@ std::optional<Refusal> check_subjects(std::span<const std::byte> section, const 
   const auto subjects = table<SubjectClass>(section, ref);
   for (std::size_t i = 0; i < subjects.size(); ++i) {
     const SubjectClass& subject = subjects[i];
-    if (!within(subject.isolating_first, subject.isolating_count, header.isolating.count))
+    if (!within(subject.isolating_first, subject.isolating_count, header.isolating.count) ||
+        std::uint64_t{subject.isolating_first} + subject.isolating_count + subject.audited_count >
+            header.isolating.count)
       return refuse_at("subjects", suffix, i, "its isolating policies end beyond the table");
     if (!within(subject.rules_first, subject.rules_count, header.governing.count))
       return refuse_at("subjects", suffix, i, "its governing rules end beyond the table");
     if (subject.posture != Verdict::kDeny && subject.posture != Verdict::kAllow)
       return refuse_at("subjects", suffix, i, "unknown posture");
-    if (!known(subject.options)) return refuse_at("subjects", suffix, i, "unknown options");
-    if (subject.reserved[0] != 0 || subject.reserved[1] != 0 || subject.reserved[2] != 0)
-      return refuse_at("subjects", suffix, i, "reserved field is not zero");
+    if (!known(subject.options) || (subject.options & kAuditedPolicy) != 0)
+      return refuse_at("subjects", suffix, i, "unknown options");
+    if (subject.reserved != 0) return refuse_at("subjects", suffix, i, "reserved field is not zero");
   }
   return std::nullopt;
 }
@@ -162,6 +182,7 @@ std::optional<Refusal> check_policy(std::span<const std::byte> section, bool che
   if (auto refusal = check_provenance(section, header)) return refusal;
   if (auto refusal = check_verdicts(section, header)) return refusal;
   if (auto refusal = check_passed(section, header)) return refusal;
+  if (auto refusal = check_audited(section, header)) return refusal;
   for (std::uint32_t direction = 0; direction < kDirections; ++direction) {
     if (auto refusal = check_matrix(section, header, direction)) return refusal;
     if (auto refusal = check_subjects(section, header, direction)) return refusal;
@@ -173,6 +194,8 @@ std::optional<Refusal> check_policy(std::span<const std::byte> section, bool che
   view.pages = table<std::uint16_t>(section, header.pages).data();
   view.verdicts = table<Decision>(section, header.verdicts).data();
   if (header.passed_of.count != 0) view.passed_of = table<std::uint32_t>(section, header.passed_of).data();
+  if (header.audited_of.count != 0) view.audited_of = table<std::uint32_t>(section, header.audited_of).data();
+  view.audited = table<Decision>(section, header.audited).data();
   view.passed = table<Passed>(section, header.passed).data();
   view.identities = table<Identity>(section, header.identities).data();
   view.policies = table<Policy>(section, header.policies).data();

@@ -25,7 +25,7 @@ std::uint64_t hash(const Denial& denial) {
 bool same(const abi::DeniedFlow& slot, const Denial& denial) {
   return slot.packets != 0 && slot.source == denial.source && slot.destination == denial.destination &&
          slot.policy_port == denial.policy_port && slot.protocol == denial.protocol &&
-         slot.fate == denial.fate;
+         slot.fate == denial.fate && slot.would == denial.would;
 }
 
 /// Readers retry while the sequence is odd or has changed under them.
@@ -42,18 +42,16 @@ class Writing {
   abi::DeniedFlow& slot_;
 };
 
-}  // namespace
-
-void record(abi::WorkerBlock& block, const Denial& denial, std::uint64_t now_ms) {
+void record_in(abi::DeniedFlow* slots, std::uint64_t& lost, const Denial& denial, std::uint64_t now_ms) {
   const std::uint64_t home = hash(denial);
-  abi::DeniedFlow& first = block.denied[home % abi::kDeniedSlots];
-  abi::DeniedFlow& second = block.denied[(home >> 32) % abi::kDeniedSlots];
+  abi::DeniedFlow& first = slots[home % abi::kDeniedSlots];
+  abi::DeniedFlow& second = slots[(home >> 32) % abi::kDeniedSlots];
   abi::DeniedFlow* slot = same(first, denial)                         ? &first
                           : same(second, denial)                      ? &second
                           : first.last_seen_ms <= second.last_seen_ms ? &first
                                                                       : &second;
   const bool known = same(*slot, denial);
-  if (!known && slot->packets != 0 && slot->last_seen_ms + kFreshMs > now_ms) add(block.denied_lost, 1);
+  if (!known && slot->packets != 0 && slot->last_seen_ms + kFreshMs > now_ms) add(lost, 1);
 
   const Writing writing(*slot);
   if (!known) {
@@ -62,6 +60,7 @@ void record(abi::WorkerBlock& block, const Denial& denial, std::uint64_t now_ms)
     slot->protocol = denial.protocol;
     slot->policy_port = denial.policy_port;
     slot->fate = denial.fate;
+    slot->would = denial.would;
     slot->packets = 0;
     slot->first_seen_ms = now_ms;
   }
@@ -72,6 +71,18 @@ void record(abi::WorkerBlock& block, const Denial& denial, std::uint64_t now_ms)
   slot->port = denial.port;
   slot->last_seen_ms = now_ms;
   ++slot->packets;
+}
+
+}  // namespace
+
+void record(abi::WorkerBlock& block, const Denial& denial, std::uint64_t now_ms) {
+  record_in(block.denied, block.denied_lost, denial, now_ms);
+}
+
+void record_audited(abi::WorkerBlock& block, const Denial& difference, std::uint64_t now_ms) {
+  const bool denies = abi::is_denial(difference.would);
+  add(denies ? block.audited_denied : block.audited_allowed, 1);
+  record_in(block.audited, block.audited_lost, difference, now_ms);
 }
 
 }  // namespace bulkhead::telemetry

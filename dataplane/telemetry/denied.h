@@ -19,6 +19,7 @@ struct Denial {
   std::uint16_t policy_port = 0;
   std::uint8_t protocol = 0;
   abi::Fate fate = abi::Fate::kDeniedPosture;
+  abi::Fate would = abi::Fate::kDeniedPosture;  // of record_audited
   std::uint8_t direction = 0;
   std::uint32_t rule = 0;
   std::uint32_t generation = 0;
@@ -27,5 +28,8 @@ struct Denial {
 
 /// Only by the worker that owns `block`. `now_ms` is Unix time.
 void record(abi::WorkerBlock& block, const Denial& denial, std::uint64_t now_ms);
+
+/// Likewise a conversation that audited policies would have judged otherwise, in slots of their own.
+void record_audited(abi::WorkerBlock& block, const Denial& difference, std::uint64_t now_ms);
 
 }  // namespace bulkhead::telemetry

@@ -51,13 +51,17 @@ void Worker::judge(Batch& batch, const std::uint32_t* pending, std::uint32_t cou
     if (fate != abi::Fate::kForwarded) {
       batch.fates[i] = fate;
       deny(batch.parsed[i], fate, answers[k]);
+      if (!abi::is_denial(fate)) continue;
+    } else if (!begin_flow(batch, i, answers[k])) {
       continue;
     }
-    begin_flow(batch, i, answers[k]);
+    if (image_->view.audited_of != nullptr) [[unlikely]]
+      audit(questions[k], answers[k], batch.parsed[i].source_port, batch.parsed[i].protocol);
   }
 }
 
-void Worker::begin_flow(Batch& batch, std::uint32_t i, const classify::Answer& answer) {
+/// True if a conversation begins.
+bool Worker::begin_flow(Batch& batch, std::uint32_t i, const classify::Answer& answer) {
   const packet::Parsed& parsed = batch.parsed[i];
   flow::NewFlow flow;
   flow.key = batch.keys[i];
@@ -73,7 +77,7 @@ void Worker::begin_flow(Batch& batch, std::uint32_t i, const classify::Answer& a
   switch (inserted.outcome) {
     case flow::Outcome::kFull:
       batch.fates[i] = abi::Fate::kFlowTableFull;
-      return;
+      return false;
     case flow::Outcome::kInserted:
       telemetry::add(block_.flows_created, 1);
       break;
@@ -81,7 +85,7 @@ void Worker::begin_flow(Batch& batch, std::uint32_t i, const classify::Answer& a
       // An earlier packet of this burst, or another worker, was first: this one is just the next of the conversation.
       if (!advance(batch, i, inserted.slot, inserted.direction)) {
         if (batch.fates[i] == abi::Fate::kForwarded) batch.fates[i] = abi::Fate::kTcpState;
-        return;
+        return false;
       }
       break;
   }
@@ -90,6 +94,7 @@ void Worker::begin_flow(Batch& batch, std::uint32_t i, const classify::Answer& a
   batch.probes[i].direction = inserted.direction;
   batch.fates[i] = abi::Fate::kForwarded;
   batch.egress[i] = env_.flows.stamp(inserted.slot).port[inserted.direction == 0 ? 1 : 0];
+  return inserted.outcome == flow::Outcome::kInserted;
 }
 
 /// A conversation that was judged by another image, or whose packet came in by an unexpected port. Asked in the originator's
@@ -106,6 +111,11 @@ bool Worker::judge_again(Batch& batch, std::uint32_t i) {
   if ((answer.fate == abi::Fate::kForwarded || abi::is_denial(answer.fate)) && probe.direction == 1 &&
       answer.egress_port != in_->number())
     answer.fate = abi::Fate::kSpoofedAddress;
+  if (image_->view.audited_of != nullptr &&
+      (answer.fate == abi::Fate::kForwarded || abi::is_denial(answer.fate))) [[unlikely]] {
+    const abi::FlowEntry& entry = env_.flows.entry(probe.slot);
+    audit(question, answer, entry.source_port, entry.protocol);
+  }
   bool kept = false;
   if (abi::is_denial(answer.fate)) {
     const image::Established rest = rest_of(probe.slot, question, answer);
@@ -130,6 +140,27 @@ bool Worker::judge_again(Batch& batch, std::uint32_t i) {
   return true;
 }
 
+/// Puts on record where the audited policies would have judged otherwise.
+void Worker::audit(const classify::Question& question, const classify::Answer& answer,
+                   std::uint16_t source_port, std::uint8_t protocol) {
+  const image::Judgement would =
+      image::judge_audited(image_->view, answer.source, answer.destination, question.slot, question.port);
+  if (would.allowed() == (answer.fate == abi::Fate::kForwarded)) return;
+  telemetry::Denial difference;
+  difference.source = *question.source;
+  difference.destination = *question.destination;
+  difference.source_port = source_port;
+  difference.policy_port = question.port;
+  difference.protocol = protocol;
+  difference.fate = answer.fate;
+  difference.would = would.fate;
+  difference.direction = static_cast<std::uint8_t>(would.direction);
+  difference.rule = would.rule;
+  difference.generation = generation_;
+  difference.port = static_cast<std::uint16_t>(question.ingress_port);
+  telemetry::record_audited(block_, difference, now_ms_);
+}
+
 void Worker::deny(const packet::Parsed& parsed, abi::Fate fate, const classify::Answer& answer) {
   if (!abi::is_denial(fate)) return;
   telemetry::Denial denial;
@@ -138,7 +169,7 @@ void Worker::deny(const packet::Parsed& parsed, abi::Fate fate, const classify::
   denial.source_port = parsed.source_port;
   denial.policy_port = parsed.policy_port;
   denial.protocol = parsed.protocol;
-  denial.fate = fate;
+  denial.fate = denial.would = fate;
   denial.direction = answer.direction;
   denial.rule = answer.rule[answer.direction];
   denial.generation = generation_;

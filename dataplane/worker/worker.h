@@ -73,9 +73,11 @@ class Worker {
 
   // judge.cpp
   void judge(Batch& batch, const std::uint32_t* pending, std::uint32_t count);
-  void begin_flow(Batch& batch, std::uint32_t i, const classify::Answer& answer);
+  bool begin_flow(Batch& batch, std::uint32_t i, const classify::Answer& answer);
   bool judge_again(Batch& batch, std::uint32_t i);
   void deny(const packet::Parsed& parsed, abi::Fate fate, const classify::Answer& answer);
+  void audit(const classify::Question& question, const classify::Answer& answer, std::uint16_t source_port,
+             std::uint8_t protocol);
 
   // ending.cpp
   flow::Reasons reasons(const classify::Answer& answer, bool kept = false) const;

@@ -166,7 +166,7 @@ class RuleReader {
     Fields fields = item.fields();
     Rule rule;
     rule.name = std::move(name);
-    rule.action = action_ == IstioAction::kDeny ? Action::kDeny : Action::kPass;
+    rule.action = action_ == IstioAction::kAllow ? Action::kPass : Action::kDeny;
     rule.origin = item.origin();
     std::vector<Match> sources;
     const Value from = fields.optional("from"), to = fields.optional("to"), when = fields.optional("when");
@@ -363,14 +363,8 @@ void read_authorization_policy(const Value& object, const Value& spec, Policy& p
     auto rule = reader.read(item, "rules[" + std::to_string(number++) + "]");
     if (rule) rules.push_back(std::move(*rule));
   }
-  if (is_dry_run(object)) {
-    object.warn("found the annotation istio.io/dry-run: the policy is read and not enforced");
-    return;
-  }
-  if (action == IstioAction::kAudit) {
-    action_value.warn("found AUDIT, which decides nothing: the policy is read and changes no verdict");
-    return;
-  }
+  // What an AUDIT policy matches is recorded as what a DENY policy would have denied.
+  if (is_dry_run(object) || action == IstioAction::kAudit) policy.mode = Mode::kAudit;
   if (action == IstioAction::kAllow) add_otherwise(policy, rules);
   if (action == IstioAction::kDeny && rules.empty())
     object.warn("found DENY without rules, which denies nothing");

@@ -2,7 +2,7 @@
 //
 //   spec.selector              whom it governs: endpoints of its namespace; in the root namespace, istio-system,
 //                              of every namespace
-//   spec.action                ALLOW (the default) or DENY; AUDIT decides nothing; CUSTOM is refused
+//   spec.action                ALLOW (the default) or DENY; AUDIT is a DENY that is audited; CUSTOM is refused
 //   rules[].from[].source      principals, serviceAccounts, namespaces, ipBlocks and their not-forms, ANDed
 //   rules[].to[].operation     ports and notPorts: TCP ports, the only ones Istio sees
 //   rules[].when[]             source.ip, source.namespace, source.principal, source.serviceAccount,
@@ -26,7 +26,7 @@ namespace bulkhead::policies {
 /// A policy here governs the whole mesh.
 inline constexpr std::string_view kIstioRootNamespace = "istio-system";
 
-/// Clauses, tier and priority. `object`: for its annotations. Dry runs (istio.io/dry-run: "true") get none.
+/// Clauses, tier, priority and mode. `object`: for its annotations. Dry runs (istio.io/dry-run: "true") are audited.
 void read_authorization_policy(const Value& object, const Value& spec, Policy& policy);
 
 }  // namespace bulkhead::policies

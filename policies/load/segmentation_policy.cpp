@@ -73,6 +73,13 @@ void read_established(Fields& spec, Policy& policy) {
                            .value_or(Established::kReevaluate);
 }
 
+void read_mode(Fields& spec, Policy& policy) {
+  refuse_null(spec, {"mode"});
+  policy.mode = spec.optional("mode")
+                    .choice<Mode>({{"enforce", Mode::kEnforce}, {"audit", Mode::kAudit}})
+                    .value_or(Mode::kEnforce);
+}
+
 void read_edge(const Value& item, std::set<std::string>& names, Policy& policy) {
   Fields fields = item.fields();
   Rule rule;
@@ -125,6 +132,7 @@ void read_segmentation_policy(const Value& spec, Policy& policy) {
   Fields fields = spec.fields();
   read_tier(fields, policy);
   read_established(fields, policy);
+  read_mode(fields, policy);
   std::set<std::string> names;
   const Value edges = fields.required("edges");
   const auto items = edges.list();

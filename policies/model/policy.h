@@ -44,6 +44,10 @@
 // deny, the stricter counts. Of several rules that deny alike (in the application tier, or of policies of one
 // priority), one of the strictest policy is the deciding one.
 //
+// Audited policies (Mode::kAudit) are asked for the record only. Everything above is said of the enforced ones; a
+// second verdict, by the same words, is that of enforced and audited policies together, isolation included. Where
+// the two differ, the first is applied, and the difference recorded.
+//
 // An endpoint may always reach its own addresses. Addresses that no endpoint and no node owns are *world*: only
 // blocks, World and Everyone match them. World and nodes have no side of their own to judge; a host-network
 // endpoint is its node.
@@ -209,6 +213,9 @@ enum class Established : std::uint8_t {
   kReset,       // it is cut, and its ends are told: TCP by RST to both, others by ICMP to the sender
 };
 
+/// An audited policy decides nothing: what it would have changed is recorded.
+enum class Mode : std::uint8_t { kEnforce, kAudit };
+
 struct Policy {
   std::string kind;            // "NetworkPolicy", "SegmentationPolicy", ...
   std::string namespace_name;  // empty for kinds of the whole cluster
@@ -219,6 +226,7 @@ struct Policy {
   std::uint32_t priority =
       0;  // 0 to kPriorityMax, lower first; 0 in the application tier, where it is no matter
   Established established = Established::kReevaluate;
+  Mode mode = Mode::kEnforce;
 };
 
 /// A claim about packets that must be true of every set that is enforced. It speaks of the packets from `from`

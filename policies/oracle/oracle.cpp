@@ -103,7 +103,7 @@ Side Oracle::judge_ordered_tier(Tier tier, const Question& question) const {
   const Policy* policy = nullptr;
   const Rule* rule = nullptr;
   for (const auto& candidate : policies_.policies) {
-    if (candidate.tier != tier) continue;
+    if (candidate.tier != tier || !is_asked(candidate, question)) continue;
     if (rule != nullptr && candidate.priority > policy->priority) continue;
     const Rule* found = first_match(candidate, question);
     if (found == nullptr) continue;
@@ -127,7 +127,7 @@ Side Oracle::judge_ordered_tier(Tier tier, const Question& question) const {
 Side Oracle::judge_application(const Question& question) const {
   Side allowed, denied, isolated;
   for (const auto& policy : policies_.policies) {
-    if (policy.tier != Tier::kApplication) continue;
+    if (policy.tier != Tier::kApplication || !is_asked(policy, question)) continue;
     for (const auto& clause : policy.clauses) {
       if (clause.direction != question.direction || !selects(clause.subject, question.subject)) continue;
       if (clause.isolates && isolated.policy == nullptr)
@@ -172,12 +172,24 @@ Side Oracle::judge_side(const Question& question) const {
 
 Judgement Oracle::judge(const End& source, const End& destination, Protocol protocol,
                         std::uint16_t port) const {
+  return judge(source, destination, protocol, port, false);
+}
+
+Judgement Oracle::judge_audited(const End& source, const End& destination, Protocol protocol,
+                                std::uint16_t port) const {
+  return judge(source, destination, protocol, port, true);
+}
+
+Judgement Oracle::judge(const End& source, const End& destination, Protocol protocol, std::uint16_t port,
+                        bool audited) const {
   if (source.endpoint != nullptr && source.endpoint == destination.endpoint)
     return {true,    Direction::kIngress,   Reason::kSelf,        nullptr,
             nullptr, {true, Reason::kSelf}, {true, Reason::kSelf}};
 
-  const Side egress = judge_side({Direction::kEgress, source, destination, destination, protocol, port});
-  const Side ingress = judge_side({Direction::kIngress, destination, source, destination, protocol, port});
+  const Side egress =
+      judge_side({Direction::kEgress, source, destination, destination, protocol, port, audited});
+  const Side ingress =
+      judge_side({Direction::kIngress, destination, source, destination, protocol, port, audited});
   const Direction direction = egress.allow ? Direction::kIngress : Direction::kEgress;
   const Side& deciding = egress.allow ? ingress : egress;
   Established established = deciding.established;

@@ -77,6 +77,9 @@ class Oracle {
   Judgement judge(const End& source, const End& destination, Protocol protocol, std::uint16_t port) const;
   Judgement judge(const AddressBytes& source, const AddressBytes& destination, Protocol protocol,
                   std::uint16_t port) const;
+  /// What judge() would say were every audited policy enforced.
+  Judgement judge_audited(const End& source, const End& destination, Protocol protocol,
+                          std::uint16_t port) const;
 
  private:
   /// A packet as one of its ends sees it.
@@ -85,7 +88,13 @@ class Oracle {
     const End &subject, &peer, &receiver;
     Protocol protocol;
     std::uint16_t port;
+    bool audited;  // ask the audited policies, too
   };
+  static bool is_asked(const Policy& policy, const Question& question) {
+    return policy.mode == Mode::kEnforce || question.audited;
+  }
+  Judgement judge(const End& source, const End& destination, Protocol protocol, std::uint16_t port,
+                  bool audited) const;
   Side judge_side(const Question& question) const;
   Side judge_ordered_tier(Tier tier, const Question& question) const;
   Side judge_application(const Question& question) const;

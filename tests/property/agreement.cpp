@@ -42,7 +42,22 @@ class Ends {
 
   Answer expected(const Packet& packet) const {
     const auto source = oracle_.end(packet.source), destination = oracle_.end(packet.destination);
-    const auto judgement = oracle_.judge(source, destination, packet.protocol, packet.port);
+    return expected(source, destination, oracle_.judge(source, destination, packet.protocol, packet.port));
+  }
+
+  /// Were every audited policy enforced. The image notes neither who passed nor what becomes of conversations.
+  Answer expected_audited(const Packet& packet) const {
+    const auto source = oracle_.end(packet.source), destination = oracle_.end(packet.destination);
+    Answer answer = expected(source, destination,
+                             oracle_.judge_audited(source, destination, packet.protocol, packet.port));
+    answer.passed[0] = answer.passed[1] = {};
+    answer.established = policies::Established::kReevaluate;
+    return answer;
+  }
+
+ private:
+  Answer expected(const policies::End& source, const policies::End& destination,
+                  const policies::Judgement& judgement) const {
     if (judgement.reason == policies::Reason::kSelf) return {};
     const policies::Side none{true, policies::Reason::kNoEnd};
     const policies::Side egress = judged_here(source) ? judgement.egress : none;
@@ -57,7 +72,6 @@ class Ends {
     return result;
   }
 
- private:
   bool judged_here(const policies::End& end) const {
     if (scenario_.subjects == compile::Subjects::kEvery || end.endpoint == nullptr) return true;
     return end.endpoint->node.empty() || end.endpoint->node == scenario_.local_node;
@@ -124,6 +138,15 @@ Answer answer_of(const image::View& view, const Packet& packet) {
   return answer;
 }
 
+Answer audited_answer_of(const image::View& view, const Packet& packet) {
+  const auto judgement =
+      image::judge_audited(view, image::bind(view, {packet.source}), image::bind(view, {packet.destination}),
+                           slot_of(packet), packet.port);
+  Answer answer{judgement.fate, judgement.direction, {}, {}};
+  if (judgement.rule != 0) answer.rule = words_of(view, judgement.rule);
+  return answer;
+}
+
 }  // namespace
 
 image::Judgement enforced(const image::View& view, const Packet& packet) {
@@ -148,6 +171,9 @@ std::optional<std::string> find_disagreement(const Scenario& scenario, std::span
   for (const Packet& packet : packets) {
     const Answer wanted = ends.expected(packet), got = answer_of(view, packet);
     if (wanted != got) return describe(packet) + "\n  oracle: " + words(wanted) + "\n  image:  " + words(got);
+    const Answer would = ends.expected_audited(packet), audited = audited_answer_of(view, packet);
+    if (would != audited)
+      return describe(packet) + ", audited\n  oracle: " + words(would) + "\n  image:  " + words(audited);
   }
   return std::nullopt;
 }

@@ -52,6 +52,7 @@ class Maker {
     scenario_.posture = {dice_.chance(40) ? Action::kAllow : Action::kDeny, dice_.chance(30)};
     make_cluster();
     crowded_ = dice_.chance(25);
+    audits_ = dice_.chance(40);
     const std::uint32_t policies = dice_.below(10);
     for (std::uint32_t i = 0; i < policies; ++i) scenario_.policies.policies.push_back(policy(i));
     std::sort(scenario_.policies.policies.begin(), scenario_.policies.policies.end(),
@@ -258,6 +259,7 @@ class Maker {
     policy.namespace_name = dice_.pick(kNamespaces);
     policy.name = "policy" + std::to_string(number);
     policy.origin = {"policies.yaml", ++line_, 1};
+    if (audits_ && dice_.chance(40)) policy.mode = Mode::kAudit;
     if (dice_.chance(40)) policy.established = static_cast<Established>(dice_.below(3));
     for (std::uint32_t i = 1 + dice_.below(3); i > 0; --i) {
       Clause clause;
@@ -275,6 +277,7 @@ class Maker {
   Dice dice_;
   Scenario scenario_;
   bool crowded_ = false;  // policies meet about everything at one priority
+  bool audits_ = false;
   std::uint32_t line_ = 0;
 };
 
@@ -346,7 +349,8 @@ std::string describe(const Scenario& scenario) {
   }
   for (const auto& policy : scenario.policies.policies) {
     out << policies::describe(policy) << ", " << name(policy.tier) << ' ' << policy.priority
-        << ", established " << name(policy.established) << '\n';
+        << ", established " << name(policy.established) << (policy.mode == Mode::kAudit ? ", audited" : "")
+        << '\n';
     for (const auto& clause : policy.clauses) {
       out << "  " << (clause.direction == Direction::kIngress ? "ingress" : "egress") << " of "
           << policies::describe(Peer{clause.subject}) << (clause.isolates ? ", isolates" : "") << '\n';

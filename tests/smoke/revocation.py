@@ -134,10 +134,25 @@ def reset(story, stage):
     story.claim("reset: the answers are counted", workers(stage, "resets_sent") == 6, workers(stage, "resets_sent"))
 
 
+def audit(story, stage):
+    trial = (DENY % "reevaluate").replace("  established", "  mode: audit\n  established")
+    now_say(stage, ALLOW + trial)
+    story.claim("audit: what would be denied passes", all(traffic.tcp(stage, "web", address, 8080) for address in API))
+    found = [flow for flow in stage.ctl_json("flows", "--audit")["audited"]
+             if flow["from"]["name"] == "shop/web" and flow["to"]["port"] == 8080 and flow["current"] and flow["protocol"] == "tcp"]
+    story.claim("audit: the record shows it, with file and line", len(found) == 2 and all(
+        flow["fate"] == "forwarded" and flow["would"] == "denied_policy" and flow["rule"]["file"].endswith("shop.yaml") and
+        flow["rule"]["line"] > 0 for flow in found), json.dumps(found)[:300])
+    story.claim("audit: and people can read it", "rule 'closed'" in stage.ctl("flows", "--audit").stdout)
+    verdict = stage.ctl_json("verdict", "--from", "shop/web", "--to", "shop/api", "--port", "tcp/8080")
+    story.claim("audit: verdict says both", verdict["allowed"] and verdict["audit"]["differs"] and not verdict["audit"]["allowed"])
+    story.claim("audit: it is counted", workers(stage, "audited_denied") >= 2, workers(stage, "audited_denied"))
+
+
 def main(story):
     with story.stage() as stage:
         set_up(stage)
-        for part in (keep, reevaluate, reset):
+        for part in (keep, reevaluate, reset, audit):
             part(story, stage)
 
 

@@ -78,7 +78,10 @@ Value worker_value(std::size_t number, const abi::WorkerBlock& worker, const Sum
                  {"flows_rejudged", read(worker.flows_rejudged)},
                  {"denied_lost", read(worker.denied_lost)},
                  {"flows_kept", read(worker.flows_kept)},
-                 {"resets_sent", read(worker.resets_sent)}};
+                 {"resets_sent", read(worker.resets_sent)},
+                 {"audited_denied", read(worker.audited_denied)},
+                 {"audited_allowed", read(worker.audited_allowed)},
+                 {"audited_lost", read(worker.audited_lost)}};
   value.update(traffic_value(sums, all));
   return value;
 }
@@ -118,12 +121,15 @@ void say(const Value& value, Terminal& terminal) {
                  {"EVICTED", true},
                  {"REJUDGED", true},
                  {"KEPT", true},
-                 {"RESETS SENT", true}});
+                 {"RESETS SENT", true},
+                 {"AUDITED", true}});
   for (const Value& worker : value["workers"])
     workers.row({number(worker, "worker"), number(worker, "packets"), number(worker, "bursts"),
                  number(worker, "sleeps"), number(worker, "flows_created"), number(worker, "flows_ended"),
                  number(worker, "flows_evicted"), number(worker, "flows_rejudged"),
-                 number(worker, "flows_kept"), number(worker, "resets_sent")});
+                 number(worker, "flows_kept"), number(worker, "resets_sent"),
+                 std::to_string(worker["audited_denied"].get<std::uint64_t>() +
+                                worker["audited_allowed"].get<std::uint64_t>())});
   terminal.out() << '\n';
   workers.print(terminal);
 }

@@ -186,6 +186,7 @@ Value nearest_rule(const image::View& view, const Side& side, const Port& port, 
   for (std::uint32_t i = 0; i < subject.rules_count; ++i) {
     const std::uint32_t rule = view.governing[subject.rules_first + i];
     if (view.rules[rule].verdict != image::Verdict::kAllow) continue;
+    if ((view.policies[view.rules[rule].policy].options & image::kAuditedPolicy) != 0) continue;
     Value nearest = result("neither", rule);
     nearest["words"] = std::string(ingress ? "it admits " : "it allows to reach ") +
                        nearest["rule"]["peers"].get<std::string>() + " on " +
@@ -273,7 +274,57 @@ Value explain_side(const image::View& view, const Side& side, const Port& port) 
   return value;
 }
 
+/// Null where nothing is audited.
+Value audit_value(const image::View& view, const Question& question, const image::Judgement& enforced) {
+  if (view.audited_of == nullptr) return nullptr;
+  const image::Bound source = image::bind(view, question.source);
+  const image::Bound destination = image::bind(view, question.destination);
+  const image::Judgement would =
+      image::judge_audited(view, source, destination, question.port.slot, question.port.number);
+  const bool egress = would.direction == image::kEgress;
+  const std::string end = egress ? question.source_name : question.destination_name;
+  Value isolated_by = Value::array();
+  if (would.fate == abi::Fate::kDeniedDefault)
+    isolated_by =
+        isolating_audited(view, would.direction,
+                          view.records[egress ? source.record : destination.record].subject[would.direction]);
+  std::string why;
+  if (would.rule != 0) {
+    why =
+        (would.allowed() ? "allowed" : "denied at " + end) + " by " + rule_text(rule_value(view, would.rule));
+  } else if (would.allowed()) {
+    why = "allowed, no policy speaks against it";
+  } else {
+    for (const Value& policy : isolated_by)
+      why += (why.empty() ? end + " would be isolated by " : ", ") + policy["policy"].get<std::string>() +
+             at(policy);
+    why =
+        why.empty() ? "denied at " + end + ", where no rule allows this" : why + ", and no rule allows this";
+  }
+  return {{"allowed", would.allowed()},
+          {"differs", would.allowed() != enforced.allowed()},
+          {"fate", abi::name(would.fate)},
+          {"direction", egress ? "egress" : "ingress"},
+          {"rule", rule_value(view, would.rule)},
+          {"isolated_by", std::move(isolated_by)},
+          {"why", why}};
+}
+
 }  // namespace
+
+Value isolating_audited(const image::View& view, std::uint32_t direction, std::uint32_t subject) {
+  Value policies = Value::array();
+  if (subject == image::kNoSubject) return policies;
+  const image::SubjectClass& traits = view.subjects[direction][subject];
+  for (std::uint32_t i = 0; i < traits.audited_count; ++i) {
+    const image::Policy& policy =
+        view.policies[view.isolating[traits.isolating_first + traits.isolating_count + i]];
+    policies.push_back({{"policy", policy_name(view, policy)},
+                        {"file", view.policy_text(policy.file)},
+                        {"line", policy.line}});
+  }
+  return policies;
+}
 
 Value rule_value(const image::View& view, std::uint32_t index) {
   static constexpr const char* kActions[] = {"deny", "allow", "pass"};  // by image::Verdict
@@ -345,6 +396,7 @@ Value explain(const image::View& view, const Question& question) {
           {"direction", judgement.direction == image::kEgress ? "egress" : "ingress"},
           {"rule", decided["rule"]},
           {"established", std::move(established)},
+          {"audit", audit_value(view, question, judgement)},
           {"egress", std::move(egress)},
           {"ingress", std::move(ingress)}};
 }

@@ -30,6 +30,9 @@ Value rule_value(const image::View& view, std::uint32_t rule);
 /// "NetworkPolicy shop/web, rule 'from-lb' (shop.yaml:12)"; for a value that rule_value made.
 std::string rule_text(const Value& rule);
 
+/// [{"policy", "file", "line"}]: the audited policies that would isolate a subject class.
+Value isolating_audited(const image::View& view, std::uint32_t direction, std::uint32_t subject);
+
 /// One question, by the exact addresses that a packet would bear.
 struct Question {
   abi::Address source, destination;
@@ -38,7 +41,8 @@ struct Question {
 };
 
 /// {"allowed", "fate", "meaning", "direction", "rule", "established": null | "keep" | "reevaluate" | "reset",
-///  "egress": SIDE, "ingress": SIDE}, where `established` is what a denial does to conversations from before, and a SIDE is
+///  "audit": null | {"allowed", "differs", "fate", "direction", "rule", "isolated_by", "why"},
+///  "egress": SIDE, "ingress": SIDE}, where `audit` is the verdict were every audited policy enforced, `established` is what a denial does to conversations from before, and a SIDE is
 /// {"end", "judged", "allowed", "fate", "rule", "passed": [RULE], "isolated_by": [{"policy", "file", "line"}],
 ///  "selected_by": [selecting.h], "posture",
 ///  "nearest": null | {"lacks": "port"|"peer"|"neither", "rule", "ports", "like", "words"}, "why"}.

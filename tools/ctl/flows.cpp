@@ -179,13 +179,18 @@ Value denied_value(const Image& image, const abi::DeniedFlow& denied) {
       {"current", current}};
 }
 
-Value denied_flows(publish::Channel& channel, const Image& image, const Filter& filter) {
-  const Telemetry telemetry = telemetry_of(channel.regions());
-  std::vector<abi::DeniedFlow> denials;
+struct Recorded {
+  std::vector<abi::DeniedFlow> flows;  // the latest first
   std::uint64_t lost = 0;
+};
+
+Recorded recorded(publish::Channel& channel, const Image& image, const Filter& filter, bool audited) {
+  const Telemetry telemetry = telemetry_of(channel.regions());
+  Recorded result;
+  auto& [denials, lost] = result;
   for (const abi::WorkerBlock& worker : telemetry.workers) {
-    lost += __atomic_load_n(&worker.denied_lost, __ATOMIC_RELAXED);
-    for (const abi::DeniedFlow& slot : worker.denied) {
+    lost += __atomic_load_n(audited ? &worker.audited_lost : &worker.denied_lost, __ATOMIC_RELAXED);
+    for (const abi::DeniedFlow& slot : audited ? worker.audited : worker.denied) {
       abi::DeniedFlow copy;
       if (snapshot(slot, copy) && filter.admits(image.view, copy.source, copy.destination))
         denials.push_back(copy);
@@ -193,6 +198,11 @@ Value denied_flows(publish::Channel& channel, const Image& image, const Filter& 
   }
   std::sort(denials.begin(), denials.end(),
             [](const auto& a, const auto& b) { return a.last_seen_ms > b.last_seen_ms; });
+  return result;
+}
+
+Value denied_flows(publish::Channel& channel, const Image& image, const Filter& filter) {
+  const auto [denials, lost] = recorded(channel, image, filter, false);
   Value list = Value::array();
   for (std::size_t i = 0; i < denials.size() && i < filter.limit; ++i)
     list.push_back(denied_value(image, denials[i]));
@@ -200,6 +210,24 @@ Value denied_flows(publish::Channel& channel, const Image& image, const Filter& 
           {"matching", denials.size()},
           {"lost", lost},
           {"denied", std::move(list)}};
+}
+
+Value audited_value(const Image& image, const abi::DeniedFlow& audited) {
+  const image::View& view = image.view;
+  Value value = denied_value(image, audited);
+  const auto would = static_cast<std::size_t>(audited.would);
+  value["would"] = would < abi::kFateCount ? abi::kFates[would].name : "unknown";
+  value["would_allow"] = audited.would == abi::Fate::kForwarded;
+  value["judgements"] = value["packets"];
+  value.erase("packets");
+  value["isolated_by"] = Value::array();
+  if (value["current"] == true && audited.would == abi::Fate::kDeniedDefault) {
+    const bool egress = audited.direction == image::kEgress;
+    const image::Bound end = image::bind(view, egress ? audited.source : audited.destination);
+    const std::uint32_t direction = egress ? image::kEgress : image::kIngress;
+    value["isolated_by"] = isolating_audited(view, direction, view.records[end.record].subject[direction]);
+  }
+  return value;
 }
 
 std::string end_text(const Value& end, const Value& protocol) {
@@ -256,11 +284,47 @@ void say_denied(const Value& value, Terminal& terminal) {
                  << '\n';
 }
 
+Value audited_flows(publish::Channel& channel, const Image& image, const Filter& filter) {
+  const auto [differences, lost] = recorded(channel, image, filter, true);
+  Value list = Value::array();
+  for (std::size_t i = 0; i < differences.size() && i < filter.limit; ++i)
+    list.push_back(audited_value(image, differences[i]));
+  return {{"generation", image.generation},
+          {"matching", differences.size()},
+          {"lost", lost},
+          {"audited", std::move(list)}};
+}
+
+void say_audited(const Value& value, Terminal& terminal) {
+  Table table({{"LAST SEEN"}, {"PROTO"}, {"FROM"}, {"TO"}, {"WAS"}, {"WOULD BE"}, {"BY"}, {"TIMES", true}});
+  for (const Value& flow : value["audited"]) {
+    std::string by = plain(flow["direction"]);
+    if (!flow["rule"].is_null()) by += ": " + rule_text(flow["rule"]);
+    for (const Value& policy : flow["isolated_by"])
+      by += (&policy == &flow["isolated_by"].front() ? ": isolated by " : ", ") + plain(policy["policy"]) +
+            " (" + plain(policy["file"]) + ":" + plain(policy["line"]) + ")";
+    const bool icmp = flow["protocol"] == "icmp" || flow["protocol"] == "icmpv6";
+    table.row({time_text(flow["last_seen_ms"].get<std::uint64_t>()), plain(flow["protocol"]),
+               plain(flow["from"]["name"]),
+               end_text(flow["to"], flow["protocol"]) + (icmp ? " type " + plain(flow["to"]["port"]) : ""),
+               plain(flow["fate"]), plain(flow["would"]), by, plain(flow["judgements"])});
+  }
+  table.print(terminal);
+  terminal.out() << terminal.paint(Colour::kDim, std::to_string(value["audited"].size()) + " of " +
+                                                     plain(value["matching"]) + " shown, " +
+                                                     plain(value["lost"]) +
+                                                     " overwritten before anybody read them")
+                 << '\n';
+}
+
 Answer flows(const Invocation& invocation) {
+  if (invocation.has("denied") && invocation.has("audit"))
+    throw Failure(kExitUsage, "--denied and --audit are two different records; expected one of them");
   const std::size_t limit = limit_of(invocation);
   publish::Channel channel = dataplane(invocation);
   const Image image = enforced_image(channel);
   const Filter filter = filter_of(invocation, image.view, limit);
+  if (invocation.has("audit")) return {audited_flows(channel, image, filter), say_audited};
   if (invocation.has("denied")) return {denied_flows(channel, image, filter), say_denied};
   return {live_flows(channel, image, filter), say_live};
 }
@@ -278,15 +342,21 @@ Command flows_command() {
       "that\n"
       "denies it says established: keep. With --denied: the latest denied conversations, one for each pair "
       "of\n"
-      "ends and port, however many packets they sent.",
+      "ends and port, however many packets they sent. With --audit: the latest conversations that would "
+      "have\n"
+      "met another fate if the audited policies (mode: audit) were enforced, by which rule, and how many\n"
+      "such judgements there were.",
       "  bulkheadctl flows --endpoint shop/web\n"
       "  bulkheadctl flows --namespace shop --limit 20\n"
       "  bulkheadctl flows --denied -o json | jq '.denied[] | [.from.name, .to.name, .fate]'\n"
-      "  bulkheadctl flows --denied --watch 1",
+      "  bulkheadctl flows --denied --watch 1\n"
+      "  bulkheadctl flows --audit --endpoint shop/db",
       {{"namespace,n", "NAME", "only flows with an end in this namespace", false, Completes::kNothing},
        {"endpoint,e", "END", "only flows with this end: namespace/name, name or address", false,
         Completes::kEndpoints},
        {"denied,d", nullptr, "the latest denied conversations instead", false, Completes::kNothing},
+       {"audit,a", nullptr, "conversations that audited policies would have judged otherwise instead", false,
+        Completes::kNothing},
        {"limit,l", "N", "show at most N (default 1000; 0: all)", false, Completes::kNothing},
        {"watch,w", "SECONDS", "again and again", false, Completes::kNothing}},
       nullptr,

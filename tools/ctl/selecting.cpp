@@ -24,12 +24,12 @@ std::string policy_name(const image::View& view, const image::Policy& policy) {
 Value selecting_policies(const image::View& view, std::uint32_t direction, std::uint32_t subject,
                          std::uint32_t deciding_rule, const image::Passed& passed) {
   struct Selecting {
-    bool isolates = false;
+    bool isolates = false;  // or would
     std::size_t rules = 0;
   };
   std::map<std::uint32_t, Selecting> found;
   const image::SubjectClass& traits = view.subjects[direction][subject];
-  for (std::uint32_t i = 0; i < traits.isolating_count; ++i)
+  for (std::uint32_t i = 0; i < traits.isolating_count + traits.audited_count; ++i)
     found[view.isolating[traits.isolating_first + i]].isolates = true;
   for (std::uint32_t i = 0; i < traits.rules_count; ++i)
     ++found[view.rules[view.governing[traits.rules_first + i]].policy].rules;
@@ -53,6 +53,7 @@ Value selecting_policies(const image::View& view, std::uint32_t direction, std::
                       {"tier", kTiers[policy.tier]},
                       {"priority", policy.priority},
                       {"isolates", found[number].isolates},
+                      {"audited", (policy.options & image::kAuditedPolicy) != 0},
                       {"rules", found[number].rules},
                       {"answer", is_of(deciding_rule, number) ? Value("decides")
                                  : passes                     ? Value("passes")

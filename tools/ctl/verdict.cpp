@@ -42,7 +42,8 @@ void say_policy(const Value& policy, std::ostream& out) {
     out << " (" << escape(plain(policy["file"])) << ':' << plain(policy["line"]) << ')';
   if (policy["tier"] != "application")
     out << ", " << plain(policy["tier"]) << ' ' << plain(policy["priority"]);
-  if (policy["isolates"] == true) out << ", isolates";
+  if (policy["audited"] == true) out << ", audited";
+  if (policy["isolates"] == true) out << (policy["audited"] == true ? ", would isolate" : ", isolates");
   out << ", " << plain(policy["rules"]) << (policy["rules"] == 1 ? " rule" : " rules");
   if (!policy["answer"].is_null()) out << ": " << plain(policy["answer"]);
   out << '\n';
@@ -65,6 +66,14 @@ void say_side(const Value& side, const char* direction, Terminal& terminal) {
   for (const Value& policy : side["selected_by"]) say_policy(policy, out);
 }
 
+/// What the audited policies would have made of it.
+void say_audit(const Value& audit, Terminal& terminal) {
+  const bool allowed = audit["allowed"].get<bool>();
+  terminal.out() << "  " << terminal.paint(audit["differs"] == true ? Colour::kWarn : Colour::kDim, "audit ")
+                 << "were the audited policies enforced: " << (allowed ? "ALLOW" : "DENY") << ", "
+                 << escape(plain(audit["why"])) << '\n';
+}
+
 std::string headline(const Value& value) {
   const auto end = [](const Value& side) {
     const std::string name = plain(side["name"]), address = plain(side["address"]);
@@ -82,6 +91,7 @@ void say(const Value& value, Terminal& terminal) {
                    << '\n';
     say_side(answer["egress"], "egress", terminal);
     say_side(answer["ingress"], "ingress", terminal);
+    if (!answer["audit"].is_null()) say_audit(answer["audit"], terminal);
     if (answer["established"] == "keep")
       terminal.out() << "  conversations that were allowed when they began go on until they end\n";
     if (answer["established"] == "reset")

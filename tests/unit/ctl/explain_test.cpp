@@ -232,5 +232,46 @@ TEST(Port, is_refused_where_it_is_none) {
   }
 }
 
+TEST_F(Explain, without_audited_policies_there_is_one_verdict) {
+  EXPECT_TRUE(ask("web", "api", "tcp/8080")["audit"].is_null());
+}
+
+TEST_F(Explain, an_audited_policy_decides_nothing_and_says_what_it_would_have) {
+  shop_ = shop::compile_shop(R"(apiVersion: bulkhead.io/v1alpha1
+kind: SegmentationPolicy
+metadata: {name: trial, namespace: shop}
+spec:
+  mode: audit
+  edges:
+  - {name: no-web, from: {matchLabels: {app: web}}, to: {matchLabels: {app: api}}, ports: [tcp/8080], action: deny}
+  - {name: api-to-job, from: {matchLabels: {app: api}}, to: {matchLabels: {app: job}}, ports: [tcp/80]}
+)");
+  const Value denied = ask("web", "api", "tcp/8080");
+  EXPECT_EQ(denied["allowed"], true);
+  EXPECT_EQ(denied["ingress"]["rule"]["name"], "web-to-api");
+  EXPECT_EQ(denied["audit"]["allowed"], false);
+  EXPECT_EQ(denied["audit"]["differs"], true);
+  EXPECT_EQ(denied["audit"]["rule"]["name"], "no-web");
+  EXPECT_EQ(denied["audit"]["why"],
+            "denied at shop/web by SegmentationPolicy shop/trial, rule 'no-web' (more.yaml:7)");
+  const Value allowed = ask("api", "job", "tcp/80");
+  EXPECT_TRUE(allowed["ingress"]["isolated_by"].empty()) << "an audited policy isolates nobody";
+  EXPECT_EQ(allowed["ingress"]["fate"], "denied_posture");
+  EXPECT_EQ(allowed["audit"]["allowed"], true);
+  EXPECT_EQ(allowed["audit"]["differs"], true);
+  const Value isolated = ask("world", "job", "tcp/80");
+  EXPECT_EQ(isolated["fate"], "denied_posture");
+  EXPECT_EQ(isolated["audit"]["fate"], "denied_default");
+  EXPECT_EQ(isolated["audit"]["differs"], false);
+  EXPECT_EQ(isolated["audit"]["isolated_by"][0]["policy"], "SegmentationPolicy shop/trial");
+  EXPECT_EQ(
+      isolated["audit"]["why"],
+      "shop/job would be isolated by SegmentationPolicy shop/trial (more.yaml:1), and no rule allows this");
+  bool marked = false;
+  for (const Value& policy : isolated["ingress"]["selected_by"])
+    marked |= policy["policy"] == "SegmentationPolicy shop/trial" && policy["audited"] == true;
+  EXPECT_TRUE(marked);
+}
+
 }  // namespace
 }  // namespace bulkhead::ctl

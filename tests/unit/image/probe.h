@@ -55,7 +55,7 @@ inline bool bound_reads(const View& view, Bound bound) {
     const SubjectClass& subject = view.subjects[direction][index];
     for (std::uint32_t i = 0; i < subject.rules_count; ++i)
       if (!rule_reads(view, view.governing[subject.rules_first + i])) return false;
-    for (std::uint32_t i = 0; i < subject.isolating_count; ++i)
+    for (std::uint32_t i = 0; i < subject.isolating_count + subject.audited_count; ++i)
       if (view.isolating[subject.isolating_first + i] >= view.policy->policies.count) return false;
   }
   return true;
@@ -68,8 +68,13 @@ inline bool answers_stay_inside(const View& view, std::uint64_t seed, int questi
     const Bound destination = bind(view, random_address(view, random));
     if (!bound_reads(view, source) || !bound_reads(view, destination)) return false;
     const auto slot = ProtocolSlot{static_cast<std::uint32_t>(random() % kProtocolSlots)};
-    const Judgement judgement = judge(view, source, destination, slot, static_cast<std::uint16_t>(random()));
-    if (!rule_reads(view, judgement.rule) || !rule_reads(view, judgement.egress_rule)) return false;
+    const auto port = static_cast<std::uint16_t>(random());
+    const Judgement judgement = judge(view, source, destination, slot, port);
+    const Judgement audited = judge_audited(view, source, destination, slot, port);
+    for (const std::uint32_t rule :
+         {judgement.rule, judgement.egress_rule, audited.rule, audited.egress_rule})
+      if (!rule_reads(view, rule)) return false;
+    if (established(view, source, destination, slot, port) > Established::kReset) return false;
   }
   return true;
 }

@@ -128,11 +128,15 @@ TEST_F(Refusals, of_policy_values) {
   expect("policy section, table subjects[egress], index 1: unknown posture",
          [&] { subject(kEgress, 1).posture = Verdict{2}; });
   expect("policy section, table subjects[egress], index 1: reserved field is not zero",
-         [&] { subject(kEgress, 1).reserved[2] = 1; });
+         [&] { subject(kEgress, 1).reserved = 1; });
   expect("policy section, table subjects[egress], index 1: unknown options",
          [&] { subject(kEgress, 1).options = kKeepEstablished | kResetEstablished; });
   expect("policy section, table policies, index 3: unknown options",
          [&] { object(3).options = kKeepEstablished | kResetEstablished; });
+  expect("policy section, table subjects[egress], index 1: unknown options",
+         [&] { subject(kEgress, 1).options = kAuditedPolicy; });
+  expect("policy section, table subjects[egress], index 1: its isolating policies end beyond the table",
+         [&] { subject(kEgress, 1).audited_count = 0xffff; });
   expect("policy section, table subjects[ingress], index 1: its governing rules end beyond the table",
          [&] { subject(kIngress, 1).rules_count = 31; });
 }

@@ -118,8 +118,8 @@ TEST_F(Validate, bytes_that_do_not_start_on_an_8_byte_boundary_are_refused) {
 
 TEST_F(Validate, unknown_header_values_are_refused) {
   policy().version = 1;
-  EXPECT_EQ(reason(), "policy section: format version 1, expected 2");
-  policy().version = 2;
+  EXPECT_EQ(reason(), "policy section: format version 1, expected " + std::to_string(kFormatVersion));
+  policy().version = kFormatVersion;
   policy().magic += 1;
   EXPECT_EQ(reason(), "policy section: does not start with the magic of an image");
   policy().magic -= 1;
@@ -218,6 +218,31 @@ TEST_F(Validate, who_passed_is_checked_like_who_decided) {
   EXPECT_EQ(reason(), "policy section, table passed_of: 11 elements, expected 12");
   check([&] { at<std::uint32_t>(3, &PolicyHeader::passed_of) = 2; },
         "policy section, table passed_of, index 3: row 2, but there are 2");
+}
+
+TEST_F(Validate, audited_decisions_are_checked_like_the_others) {
+  auto tables = sample::make_tables();
+  PolicyTables& p = tables.policy;
+  p.policies[2].options = kAuditedPolicy;
+  p.audited_of.assign(p.rule_sets, 0);
+  p.audited_of[4] = 2;
+  p.audited.assign(p.verdicts.begin(), p.verdicts.begin() + 2 * p.port_classes);
+  const auto check = [&](const std::function<void()>& damage, const std::string& expected) {
+    image_ = sample::build(tables);
+    damage();
+    EXPECT_EQ(reason(), expected);
+  };
+  check([] {}, "not refused");
+  check([&] { at<Decision>(5, &PolicyHeader::audited) = 31; },
+        "policy section, table audited, index 5: rule 31, but there are 31");
+  check([&] { at<std::uint32_t>(3, &PolicyHeader::audited_of) = 3; },
+        "policy section, table audited_of, index 3: row 3, but there are 2");
+  image_ = sample::build(tables);
+  image_.policy = sample::resize_table<PolicyHeader>(image_.policy, "audited", 11);
+  EXPECT_EQ(reason(), "policy section, table audited: 11 elements, expected 6");
+  image_ = sample::build(tables);
+  image_.policy = sample::resize_table<PolicyHeader>(image_.policy, "audited_of", 11);
+  EXPECT_EQ(reason(), "policy section, table audited_of: 11 elements, expected 12");
 }
 
 TEST_F(Validate, binding_indexes_out_of_range_are_refused) {

@@ -23,21 +23,35 @@ TEST(AuthorizationPolicy, says_what_it_cannot_judge_and_what_that_does) {
       warnings(authorization_policy("  action: DENY\n  rules: [{when: [{key: remote.ip, values: [a]}]}]\n")),
       "p.yaml:6:25: spec.rules[0].when[0].key: found remote.ip, which packets do not show: the rule denies "
       "here whatever this is\n");
-  EXPECT_EQ(warnings(authorization_policy("  action: AUDIT\n  rules: [{}]\n")),
-            "p.yaml:5:11: spec.action: found AUDIT, which decides nothing: the policy is read and changes no "
-            "verdict\n");
   EXPECT_EQ(warnings(authorization_policy("  action: DENY\n")),
             "p.yaml:1:1: found DENY without rules, which denies nothing\n");
-  EXPECT_EQ(
-      warnings(
-          "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, annotations: "
-          "{istio.io/dry-run: \"true\"}}\nspec: {}\n"),
-      "p.yaml:1:1: found the annotation istio.io/dry-run: the policy is read and not enforced\n");
   EXPECT_EQ(
       warnings(
           authorization_policy("  rules: [{from: [{source: {principals: [other.org/ns/shop/sa/web]}}]}]\n")),
       "p.yaml:5:42: spec.rules[0].from[0].source.principals[0]: found the principal "
       "\"other.org/ns/shop/sa/web\", which nobody bears: expected cluster.local/ns/NAMESPACE/sa/ACCOUNT\n");
+}
+
+TEST(AuthorizationPolicy, audit_and_dry_runs_are_audited) {
+  const auto only = [](const std::string& text) {
+    Loaded loaded = load_text(text);
+    EXPECT_TRUE(loaded.ok() && loaded.warnings.empty()) << text;
+    return loaded.policies.policies.at(0);
+  };
+  const Policy audit = only(authorization_policy("  action: AUDIT\n  rules: [{}]\n"));
+  EXPECT_EQ(audit.mode, Mode::kAudit);
+  ASSERT_EQ(audit.clauses.size(), 1u);
+  EXPECT_EQ(audit.clauses[0].rules[0].action, Action::kDeny);
+  const auto annotated = [&](const char* value) {
+    return only(
+        std::string(
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, annotations: "
+            "{istio.io/dry-run: \"") +
+        value + "\"}}\nspec: {}\n");
+  };
+  EXPECT_EQ(annotated("true").mode, Mode::kAudit);
+  EXPECT_EQ(annotated("true").clauses.size(), 1u);
+  EXPECT_EQ(annotated("false").mode, Mode::kEnforce);
 }
 
 TEST(AuthorizationPolicy, is_of_the_mesh_tier_and_about_ingress_alone) {

@@ -144,6 +144,19 @@ TEST(SegmentationPolicy, edges_outside_the_application_tier_isolate_nobody_and_m
   for (const auto& clause : application.policies.policies[0].clauses) EXPECT_TRUE(clause.isolates);
 }
 
+TEST(SegmentationPolicy, may_be_audited) {
+  const auto mode = [](const std::string& field) {
+    const auto loaded =
+        load_text("apiVersion: bulkhead.io/v1alpha1\nkind: SegmentationPolicy\nmetadata: {name: p}\nspec:\n" +
+                  field + "  edges: [{name: e, from: {any: {}}, to: {any: {}}, ports: [any]}]\n");
+    EXPECT_TRUE(loaded.errors.empty());
+    return loaded.policies.policies.at(0).mode;
+  };
+  EXPECT_EQ(mode(""), Mode::kEnforce);
+  EXPECT_EQ(mode("  mode: enforce\n"), Mode::kEnforce);
+  EXPECT_EQ(mode("  mode: audit\n"), Mode::kAudit);
+}
+
 TEST(SegmentationPolicy, says_what_becomes_of_established_conversations) {
   const auto established = [](const std::string& field) {
     const auto loaded =

@@ -61,5 +61,23 @@ TEST(Denied, an_old_one_makes_room_without_a_loss) {
   EXPECT_LT(block->denied_lost - lost, abi::kDeniedSlots / 16);
 }
 
+TEST(Denied, audited_differences_have_slots_and_counters_of_their_own) {
+  auto block = std::make_unique<abi::WorkerBlock>();
+  Denial d = denial(0x0a000002, 443);
+  d.fate = abi::Fate::kForwarded;
+  d.would = abi::Fate::kDeniedPolicy;
+  for (int i = 0; i < 3; ++i) record_audited(*block, d, 1000);
+  d.fate = abi::Fate::kDeniedDefault;
+  d.would = abi::Fate::kForwarded;
+  record_audited(*block, d, 1000);
+  EXPECT_EQ(block->audited_denied, 3u);
+  EXPECT_EQ(block->audited_allowed, 1u);
+  EXPECT_EQ(total(*block), 0u);
+  std::uint64_t by_would[abi::kFateCount] = {};
+  for (const auto& slot : block->audited) by_would[static_cast<std::size_t>(slot.would)] += slot.packets;
+  EXPECT_EQ(by_would[static_cast<std::size_t>(abi::Fate::kDeniedPolicy)], 3u);
+  EXPECT_EQ(by_would[static_cast<std::size_t>(abi::Fate::kForwarded)], 1u);
+}
+
 }  // namespace
 }  // namespace bulkhead::telemetry

@@ -54,9 +54,25 @@ inline Policy everybody(Says says) {
   return policy;
 }
 
-inline std::unique_ptr<swap::Enforced> make_image(const Policy& policy, std::uint64_t generation,
+/// Rule sets that answer as one of the four and are audited as another: set 4 + 4 * enforced + audited.
+inline void add_audit(image::PolicyTables& p, Policy& enforced, const Policy& audited) {
+  p.audited = p.verdicts;
+  p.audited_of.assign(4, 0);
+  for (std::uint32_t set = 0; set < 16; ++set) {
+    p.verdicts.insert(p.verdicts.end(), {p.audited[set / 4 * 2], p.audited[set / 4 * 2 + 1]});
+    p.audited_of.push_back(set % 4 + 1);
+  }
+  p.rule_sets = 20;
+  for (std::size_t receiver = 0; receiver < enforced.size(); ++receiver)
+    for (std::size_t sender = 0; sender < enforced[receiver].size(); ++sender)
+      enforced[receiver][sender] =
+          static_cast<Says>(4 + 4 * enforced[receiver][sender] + audited[receiver][sender]);
+}
+
+inline std::unique_ptr<swap::Enforced> make_image(Policy policy, std::uint64_t generation,
                                                   bool db_is_isolated = false, std::uint8_t options = 0,
-                                                  std::uint64_t api_key = 100 + kApi) {
+                                                  std::uint64_t api_key = 100 + kApi,
+                                                  const Policy* audited = nullptr) {
   using namespace image;
   PolicyTables p;
   p.port_classes = 2;
@@ -70,6 +86,7 @@ inline std::unique_ptr<swap::Enforced> make_image(const Policy& policy, std::uin
   p.pages[kPageEntries + 80] = p.pages[2 * kPageEntries + 53] = 1;
   p.rule_sets = 4;
   p.verdicts = {0, 0, kAllowBit | 1, kAllowBit | 1, 0, kAllowBit | 1, 2, 2};
+  if (audited != nullptr) add_audit(p, policy, *audited);
   p.identities.resize(6);
   p.policies.resize(2);
   p.policies[1].options = options;
@@ -188,6 +205,12 @@ class Village : public testing::Test {
   void publish(const Policy& policy, bool db_is_isolated = false, std::uint8_t options = 0,
                std::uint64_t api_key = 100 + kApi) {
     auto next = make_image(policy, ++generation_, db_is_isolated, options, api_key);
+    open_ports(*next);
+    publisher_.publish(std::move(next));
+  }
+
+  void publish_audited(const Policy& policy, const Policy& audited) {
+    auto next = make_image(policy, ++generation_, false, 0, 100 + kApi, &audited);
     open_ports(*next);
     publisher_.publish(std::move(next));
   }
