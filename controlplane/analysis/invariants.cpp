@@ -150,7 +150,8 @@ class Prover {
     return hash;
   }
 
-  Proof run() {
+  /// `may_compile`: a second image may decide.
+  Proof run(bool may_compile) {
     Proof proof;
     proof.demands = places_.size();
     Verdicts verdicts(space_);
@@ -165,7 +166,9 @@ class Prover {
         open.push_back(i);
       }
     }
-    if (!open.empty()) decide(open, proof);
+    if (!open.empty() && may_compile) decide(open, proof);
+    for (const std::size_t i : open)
+      if (!may_compile) proof.undecided.push_back(places_[i]);
     std::sort(proof.breaches.begin(), proof.breaches.end(), [](const Breach& a, const Breach& b) {
       return std::pair(a.place.invariant, a.place.demand) < std::pair(b.place.invariant, b.place.demand);
     });
@@ -242,7 +245,11 @@ Proof prove(const compile::Input& input, const compile::Output& candidate) {
   if (input.policies.invariants.empty()) return {};
   const auto view = view_of(candidate);
   if (const auto* reason = std::get_if<std::string>(&view)) return refused(input.policies, *reason);
-  return Prover(input, std::get<image::View>(view)).run();
+  return Prover(input, std::get<image::View>(view)).run(true);
+}
+
+Proof prove_image(const compile::Input& known, const image::View& view) {
+  return Prover(known, view).run(false);
 }
 
 const Proof& Invariants::prove(const compile::Input& input, const compile::Output& candidate) {
@@ -260,7 +267,7 @@ const Proof& Invariants::prove(const compile::Input& input, const compile::Outpu
   const std::uint64_t crowds = prover.fingerprint();
   if (known_ && policy == policy_ && crowds == crowds_ && input.policies.invariants == invariants_)
     return proof_;
-  proof_ = prover.run();
+  proof_ = prover.run(true);
   ++proofs_;
   // A witness may leave, and what another node's endpoints are judged by is not in the image.
   known_ = proof_.holds() && !proof_.second_image;

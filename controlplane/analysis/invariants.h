@@ -47,15 +47,19 @@ std::string message(const Breach& breach);
 
 struct Proof {
   std::size_t demands = 0;
-  std::vector<Breach> breaches;      // one for each demand that is broken, in the set's order
-  std::vector<DemandPlace> vacuous;  // no packet is meant, of those that are judged here
-  std::string refusal;               // not empty: it could not be decided, and why
-  bool second_image = false;         // one was compiled
-  bool holds() const { return breaches.empty() && refusal.empty(); }
+  std::vector<Breach> breaches;        // one for each demand that is broken, in the set's order
+  std::vector<DemandPlace> vacuous;    // no packet is meant, of those that are judged here
+  std::vector<DemandPlace> undecided;  // of an image alone: ends decide that it does not judge
+  std::string refusal;                 // not empty: it could not be decided, and why
+  bool second_image = false;           // one was compiled
+  bool holds() const { return breaches.empty() && undecided.empty() && refusal.empty(); }
 };
 
 /// `candidate` is what compile() made of `input`.
 Proof prove(const compile::Input& input, const compile::Output& candidate);
+
+/// Of an image for which nothing can be compiled. `known` says of its cluster who owns which address, and the demands.
+Proof prove_image(const compile::Input& known, const image::View& view);
 
 /// Proves what has changed since it was asked before: where neither the policy section nor the demands nor whoever
 /// they mean is another, the answer is known. One for each stream of candidates.

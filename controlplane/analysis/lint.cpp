@@ -5,6 +5,7 @@
 #include <set>
 #include <tuple>
 
+#include "controlplane/analysis/invariants.h"
 #include "controlplane/analysis/party.h"
 #include "controlplane/analysis/redundancy.h"
 #include "policies/model/address.h"
@@ -75,6 +76,7 @@ class Linter {
     for (const policies::Policy& policy : set_.policies) look_at(policy);
     look_for_dns(whole.view);
     for (const compile::Conflict& conflict : whole.output.conflicts) look_at(conflict, whole.view);
+    look_at_invariants(whole);
     look_at_effects(whole, limits, result);
     result.findings = findings_.take();
     return result;
@@ -263,6 +265,39 @@ class Linter {
                    "give them different priorities", packet, packet_text(view, packet)});
   }
 
+  void look_at_invariants(const Compiled& whole) {
+    const Proof proof = prove({.cluster = cluster_,
+                               .policies = set_,
+                               .posture = posture_,
+                               .subjects = compile::Subjects::kEvery,
+                               .limits = {.section_bytes_max = image::kSectionBytesMax}},
+                              whole.output);
+    for (const Breach& breach : proof.breaches)
+      findings_.add({Check::kBrokenInvariant, breach.origin, breach.demand,
+                     "is broken: the packet is " + breach.answer, "", breach.witness, breach.packet});
+    for (const DemandPlace& place : proof.vacuous) {
+      const policies::Invariant& invariant = set_.invariants[place.invariant];
+      const policies::Demand& demand = invariant.demands[place.demand];
+      findings_.add({Check::kVacuousInvariant,
+                     demand.origin,
+                     describe(invariant, demand),
+                     "means no packet: " + nobody_text(demand),
+                     "correct the ends; of no packets, everything is true",
+                     {},
+                     ""});
+    }
+  }
+
+  /// Which end is nobody, where one is by itself.
+  std::string nobody_text(const policies::Demand& demand) {
+    for (const auto& [end, peers] : {std::pair{"from", &demand.from}, std::pair{"to", &demand.to}}) {
+      policies::Rule words;
+      words.peers = *peers;
+      if (nobody(words)) return "nobody is '" + describe_peers(words) + "' (" + end + ")";
+    }
+    return "none goes between these ends on these ports";
+  }
+
   /// Isolated for egress, allowed something, and no DNS: names cannot be resolved, which is seldom meant.
   void look_for_dns(const image::View& view) {
     const Space space(view, view);
@@ -405,8 +440,8 @@ class Linter {
 
 std::string_view name(Check check) {
   static constexpr std::string_view kNames[] = {
-      "unmet-policy", "empty-selector", "unborne-port", "block-covers-endpoints", "any-port", "no-dns",
-      "shadowed",     "redundant",      "conflict"};
+      "unmet-policy", "empty-selector", "unborne-port",     "block-covers-endpoints", "any-port", "no-dns",
+      "shadowed",     "redundant",      "broken-invariant", "vacuous-invariant",      "conflict"};
   return kNames[static_cast<std::size_t>(check)];
 }
 

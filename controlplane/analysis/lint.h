@@ -16,15 +16,17 @@
 namespace bulkhead::analysis {
 
 enum class Check : std::uint8_t {
-  kUnmetPolicy,    // no endpoint is selected by any clause
-  kEmptySelector,  // a peer selector that no endpoint meets
-  kUnbornePort,    // a port name that none of the receivers bears
-  kBlockCovers,    // an address block that endpoints lie in
-  kAnyPort,        // every port is allowed where the receivers declare a few
-  kNoDns,          // egress is isolated, something is allowed, and DNS is not
-  kShadowed,       // a rule that decides about no packet
-  kRedundant,      // a rule without which no verdict changes
-  kConflict,       // a deny rule over packets that an allow rule of the same tier speaks of
+  kUnmetPolicy,       // no endpoint is selected by any clause
+  kEmptySelector,     // a peer selector that no endpoint meets
+  kUnbornePort,       // a port name that none of the receivers bears
+  kBlockCovers,       // an address block that endpoints lie in
+  kAnyPort,           // every port is allowed where the receivers declare a few
+  kNoDns,             // egress is isolated, something is allowed, and DNS is not
+  kShadowed,          // a rule that decides about no packet
+  kRedundant,         // a rule without which no verdict changes
+  kBrokenInvariant,   // a packet shows that it does not hold: nothing of the set would be enforced
+  kVacuousInvariant,  // a demand that means no packet
+  kConflict,          // a deny rule over packets that an allow rule of the same tier speaks of
 };
 std::string_view name(Check check);
 

@@ -108,6 +108,8 @@ Candidate compile_candidate(const Invocation& invocation, const policies::Cluste
   if (const auto* refusal = std::get_if<image::Refusal>(&checked))
     throw Failure(kExitRefused, escape(from) + ": " + escape(refusal->reason));
   candidate.view = std::get<image::View>(checked);
+  candidate.invariants = policies.invariants;
+  candidate.proof = analysis::prove(input, *candidate.output);
   return candidate;
 }
 
@@ -145,19 +147,24 @@ std::vector<Option> candidate_options() {
   return options;
 }
 
-Candidate candidate_of(const Invocation& invocation, const char* command) {
+Candidate candidate_of(const Invocation& invocation, const char* command,
+                       const std::vector<policies::Invariant>& more) {
   const bool files = invocation.has("policies") || invocation.has("cluster");
   if (invocation.has("image") && files)
     throw Failure(kExitUsage, std::string(command) + ": --image or policy files, not both");
   if (invocation.has("image")) return of_image(image_file(invocation.text("image")));
   if (!files) return enforced_candidate(invocation);
-  const source::Manifests cluster = read_cluster(invocation, command);
-  if (!invocation.has("policies"))
-    return compile_candidate(invocation, cluster.cluster, cluster.policies, "the cluster's own policies");
-  const auto operands = invocation.texts("policies");
-  std::string from;
-  for (const std::string& operand : operands) from += (from.empty() ? "" : ", ") + operand;
-  return compile_candidate(invocation, cluster.cluster, read_manifests(operands).policies, from);
+  source::Manifests cluster = read_cluster(invocation, command);
+  std::string from = "the cluster's own policies";
+  if (invocation.has("policies")) {
+    const auto operands = invocation.texts("policies");
+    from.clear();
+    for (const std::string& operand : operands) from += (from.empty() ? "" : ", ") + operand;
+    cluster.policies = read_manifests(operands).policies;
+  }
+  auto& invariants = cluster.policies.invariants;
+  invariants.insert(invariants.end(), more.begin(), more.end());
+  return compile_candidate(invocation, cluster.cluster, cluster.policies, from);
 }
 
 }  // namespace bulkhead::ctl

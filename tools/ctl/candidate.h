@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "controlplane/analysis/invariants.h"
 #include "controlplane/compile/compile.h"
 #include "controlplane/source/manifest.h"
 #include "tools/ctl/ask.h"
@@ -14,8 +15,10 @@ namespace bulkhead::ctl {
 
 /// A validated image and the memory its view points into.
 struct Candidate {
-  Image image;                              // enforced, or of a file
-  std::unique_ptr<compile::Output> output;  // compiled here
+  Image image;                                  // enforced, or of a file
+  std::unique_ptr<compile::Output> output;      // compiled here
+  std::vector<policies::Invariant> invariants;  // of the set, where it was compiled here
+  analysis::Proof proof;                        // of these
   image::View view;
   std::string from;  // for people
 };
@@ -31,7 +34,7 @@ source::Manifests read_manifests(const std::vector<std::string>& operands);
 const std::vector<Option>& compile_options();
 policies::Posture posture_of(const Invocation& invocation);
 
-/// Policies in the cluster of `--cluster`; all endpoints are judged, or with `--node` those of that node.
+/// Policies and their invariants in the cluster of `--cluster`; all endpoints are judged, or with `--node` those of that node.
 /// Failure(kExitRefused) with the compiler's reason.
 Candidate compile_candidate(const Invocation& invocation, const policies::Cluster& cluster,
                             const policies::PolicySet& policies, const std::string& from);
@@ -44,7 +47,9 @@ Candidate enforced_candidate(const Invocation& invocation);
 /// --image, --policies and the compile options.
 std::vector<Option> candidate_options();
 
-/// `--image FILE`, `--policies` or the policies among `--cluster`, or else the enforced image.
-Candidate candidate_of(const Invocation& invocation, const char* command);
+/// `--image FILE`, `--policies` or the policies among `--cluster`, or else the enforced image. `more` invariants join
+/// those of policy files.
+Candidate candidate_of(const Invocation& invocation, const char* command,
+                       const std::vector<policies::Invariant>& more = {});
 
 }  // namespace bulkhead::ctl

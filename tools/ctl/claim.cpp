@@ -42,24 +42,6 @@ Term parse_term(const std::string& text) {
   return {text, "", Term::kHas};
 }
 
-/// An image keeps labels as text, "app=web,tier=front". A part without = belongs to the value before it.
-std::map<std::string, std::string> labels_of(std::string_view text) {
-  std::map<std::string, std::string> labels;
-  std::string* value = nullptr;
-  while (!text.empty()) {
-    const std::string_view part = text.substr(0, text.find(','));
-    text.remove_prefix(std::min(part.size() + 1, text.size()));
-    const auto equals = part.find('=');
-    if (equals == std::string_view::npos && value != nullptr) {
-      *value += "," + std::string(part);
-    } else {
-      value = &labels[std::string(part.substr(0, equals))];
-      if (equals != std::string_view::npos) *value = part.substr(equals + 1);
-    }
-  }
-  return labels;
-}
-
 bool holds(const Term& term, const std::map<std::string, std::string>& labels) {
   const auto found = labels.find(term.key);
   switch (term.op) {
@@ -86,27 +68,42 @@ std::optional<analysis::Block> parse_block(const std::string& text) {
   return analysis::Block{{block->base}, block->prefix_bits, {block->base}};
 }
 
-/// Endpoints by name or by label; identities are looked at once each.
+/// Endpoints by name or by label, "shop/app=web".
+struct Chosen {
+  std::optional<std::string> home;
+  std::string rest;
+  bool selects = false;     // by terms; else `rest` is a name
+  std::vector<Term> terms;  // all must hold
+};
+
+Chosen parse_chosen(const std::string& text) {
+  Chosen chosen;
+  const auto slash = text.find('/');
+  chosen.rest = slash == std::string::npos ? text : text.substr(slash + 1);
+  if (slash != std::string::npos) chosen.home = text.substr(0, slash);
+  if (chosen.rest.empty())
+    throw Failure(kExitUsage, "'" + escape(text) + "' names nobody: nothing follows the /");
+  if (chosen.rest.find('/') != std::string::npos && chosen.rest.find_first_of("=!,") == std::string::npos)
+    throw Failure(kExitUsage, "'" + escape(text) + "' has two slashes; expected NAMESPACE/NAME");
+  chosen.selects = chosen.rest.find_first_of("=!,") != std::string::npos;
+  if (!chosen.selects) return chosen;
+  for (const std::string& part : split(chosen.rest, ',')) {
+    chosen.terms.push_back(parse_term(part));
+    if (chosen.terms.back().key.empty())
+      throw Failure(
+          kExitUsage,
+          "'" + escape(text) + "': a label's key is missing; expected KEY=VALUE, KEY!=VALUE, KEY or !KEY");
+  }
+  return chosen;
+}
+
+/// Identities are looked at once each.
 analysis::End choose(const analysis::Space& space, const std::string& text) {
   const image::View& view = space.view(analysis::kAfter);
-  const auto slash = text.find('/');
-  const std::string rest = slash == std::string::npos ? text : text.substr(slash + 1);
-  const std::optional<std::string> home =
-      slash == std::string::npos ? std::nullopt : std::optional(text.substr(0, slash));
-  if (rest.empty()) throw Failure(kExitUsage, "'" + escape(text) + "' names nobody: nothing follows the /");
-  const bool selects = rest.find_first_of("=!,") != std::string::npos;
-  std::vector<Term> terms;
-  if (selects)
-    for (const std::string& part : split(rest, ',')) {
-      terms.push_back(parse_term(part));
-      if (terms.back().key.empty())
-        throw Failure(
-            kExitUsage,
-            "'" + escape(text) + "': a label's key is missing; expected KEY=VALUE, KEY!=VALUE, KEY or !KEY");
-    }
-  std::vector<std::string> names;
+  const auto [home, rest, selects, terms] = parse_chosen(text);
   std::vector<signed char> known(view.policy->identities.count, -1);
-  const auto chosen = [&](std::uint32_t number) {
+  const auto chosen = [&, &home = home, &rest = rest, selects = selects,
+                       &terms = terms](std::uint32_t number) {
     const image::Endpoint& endpoint = view.endpoints[number];
     if ((endpoint.flags & image::kEndpointNode) != 0) return false;
     if (home && view.binding_text(endpoint.namespace_name) != *home) return false;
@@ -139,9 +136,7 @@ analysis::End choose(const analysis::Space& space, const std::string& text) {
                                   did_you_mean(text, spellings) + ": nothing can be proven about nobody");
 }
 
-}  // namespace
-
-analysis::End parse_end(const analysis::Space& space, const std::string& text) {
+analysis::End end_of(const analysis::Space& space, const std::string& text) {
   if (text == "any") return analysis::everybody(space);
   if (text == "world") return analysis::world(space);
   if (text == "host") {
@@ -158,6 +153,11 @@ analysis::End parse_end(const analysis::Space& space, const std::string& text) {
     return end;
   }
   return choose(space, text);
+}
+
+/// Whether an end could be somebody's.
+void check_end(const std::string& text) {
+  if (text != "any" && text != "world" && text != "host" && !parse_block(text)) parse_chosen(text);
 }
 
 std::vector<analysis::PortRange> parse_ports(const std::string& text) {
@@ -205,7 +205,27 @@ std::vector<analysis::PortRange> parse_ports(const std::string& text) {
   return analysis::joined(std::move(ranges));
 }
 
-analysis::Claim parse_claim(const analysis::Space& space, const std::string& text) {
+}  // namespace
+
+/// An image keeps labels as text, "app=web,tier=front". A part without = belongs to the value before it.
+std::map<std::string, std::string> labels_of(std::string_view text) {
+  std::map<std::string, std::string> labels;
+  std::string* value = nullptr;
+  while (!text.empty()) {
+    const std::string_view part = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(part.size() + 1, text.size()));
+    const auto equals = part.find('=');
+    if (equals == std::string_view::npos && value != nullptr) {
+      *value += "," + std::string(part);
+    } else {
+      value = &labels[std::string(part.substr(0, equals))];
+      if (equals != std::string_view::npos) *value = part.substr(equals + 1);
+    }
+  }
+  return labels;
+}
+
+Spoken parse_claim(const std::string& text) {
   // The last colon ends the ports: an IPv6 address has others before it.
   const auto colon = text.rfind(':');
   const auto refuse = [&](const std::string& found) -> Failure {
@@ -227,12 +247,13 @@ analysis::Claim parse_claim(const analysis::Space& space, const std::string& tex
     while (words >> word) ports += word;
     if (ports.empty()) throw refuse("nothing after 'ports'");
   }
-  analysis::Claim claim;
-  claim.allow = verdict == "allow";
-  claim.ports = parse_ports(ports.empty() ? "any" : ports);
-  claim.from = parse_end(space, from);
-  claim.to = parse_end(space, to);
-  return claim;
+  check_end(from);
+  check_end(to);
+  return {text, from, to, parse_ports(ports.empty() ? "any" : ports), verdict == "allow"};
+}
+
+analysis::Claim resolve(const analysis::Space& space, const Spoken& spoken) {
+  return {end_of(space, spoken.from), end_of(space, spoken.to), spoken.ports, spoken.allow};
 }
 
 }  // namespace bulkhead::ctl

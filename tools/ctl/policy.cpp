@@ -4,6 +4,7 @@
 
 #include "policies/load/load.h"
 #include "tools/ctl/candidate.h"
+#include "tools/ctl/invariants.h"
 #include "tools/ctl/policy_test.h"
 
 namespace bulkhead::ctl {
@@ -28,9 +29,20 @@ Answer validate(const Invocation& invocation) {
   for (const policies::Policy& policy : loaded.policies.policies) {
     for (const policies::Clause& clause : policy.clauses) rules += clause.rules.size();
   }
-  return {{{"valid", loaded.ok()},
+  std::size_t demands = 0;
+  for (const policies::Invariant& invariant : loaded.policies.invariants) demands += invariant.demands.size();
+  Value invariants = nullptr;
+  if (loaded.ok() && invocation.has("cluster")) {
+    const source::Manifests cluster = read_manifests(invocation.texts("cluster"));
+    invariants =
+        invariants_value(compile_candidate(invocation, cluster.cluster, loaded.policies, operands[0]).proof);
+  }
+  const bool holds = invariants.is_null() || (invariants["broken"].empty() && invariants["refusal"] == "");
+  return {{{"valid", loaded.ok() && holds},
            {"files", paths.size()},
-           {"objects", loaded.policies.policies.size()},
+           {"demands", demands},
+           {"invariants", std::move(invariants)},
+           {"objects", loaded.policies.policies.size() + loaded.policies.invariants.size()},
            {"rules", rules},
            {"errors", std::move(errors)},
            {"warnings", std::move(warnings)}},
@@ -39,16 +51,23 @@ Answer validate(const Invocation& invocation) {
               terminal.out() << terminal.paint(Colour::kBad, escape(plain(error["text"]))) << '\n';
             for (const Value& warning : value["warnings"])
               terminal.out() << "warning: " << escape(plain(warning["text"])) << '\n';
+            const bool proven = !value["invariants"].is_null();
+            if (proven) say_broken(value["invariants"], terminal);
             if (value["valid"] == true)
               terminal.out() << terminal.paint(Colour::kGood, "valid") << ": " << plain(value["objects"])
                              << (value["objects"] == 1 ? " object" : " objects") << " with "
                              << plain(value["rules"]) << (value["rules"] == 1 ? " rule" : " rules") << " in "
-                             << plain(value["files"]) << (value["files"] == 1 ? " file\n" : " files\n");
+                             << plain(value["files"]) << (value["files"] == 1 ? " file" : " files")
+                             << (value["demands"] == 0 ? "\n"
+                                 : proven              ? "; every invariant holds\n"
+                                          : "; invariants are proven where --cluster is given\n");
+            else if (value["errors"].empty())
+              terminal.out() << "nothing of this would be enforced\n";
             else
               terminal.out() << value["errors"].size() << (value["errors"].size() == 1 ? " error" : " errors")
                              << ": nothing of this would be enforced\n";
           },
-          loaded.ok() ? kExitGood : kExitRefused};
+          loaded.ok() && holds ? kExitGood : kExitRefused};
 }
 
 /// One line of CSV (RFC 4180, no line breaks inside a field).
@@ -117,20 +136,29 @@ Answer test(const Invocation& invocation) {
 
 }  // namespace
 
+namespace {
+
+std::vector<Option> validate_options() {
+  std::vector<Option> options = {{"file", "FILE", "a policy file or directory", true, Completes::kFiles}};
+  options.insert(options.end(), compile_options().begin(), compile_options().end());
+  return options;
+}
+
+}  // namespace
+
 std::vector<Command> policy_commands() {
   return {
-      {"policy validate",
-       "FILE|DIR...",
-       "read policies as the control plane would, and say what is wrong",
+      {"policy validate", "FILE|DIR...", "read policies as the control plane would, and say what is wrong",
        "Reads all files as one set, as the control plane reads its policy directory: unknown fields,\n"
        "duplicate objects and doubtful words are errors, and one error refuses the whole set. Each error\n"
        "is a line FILE:LINE:COLUMN: FIELD: what was found, what was expected. A directory stands for its\n"
-       "*.yaml and *.yml. Exit code 1 if anything is wrong. Asks no process.",
+       "*.yaml and *.yml. With --cluster, the invariants among them are proven in that cluster: each that "
+       "is\n"
+       "broken comes with a packet that shows it. Exit code 1 if anything is wrong. Asks no process.",
        "  bulkheadctl policy validate /etc/bulkhead/policies\n"
+       "  bulkheadctl policy validate policies/ --cluster cluster.yaml\n"
        "  bulkheadctl policy validate shop.yaml -o json | jq '.errors[].text'",
-       {{"file", "FILE", "a policy file or directory", true, Completes::kFiles}},
-       "file",
-       validate},
+       validate_options(), "file", validate},
       {"policy test",
        "--cluster FILE --policies FILE --queries FILE.csv",
        "ask what policies would do in a cluster, before they are enforced",
@@ -139,7 +167,8 @@ std::vector<Command> policy_commands() {
        "namespace/pod or an address. Answers are the same columns and verdict,reason,rule. Without\n"
        "--policies, the policies among the manifests are taken. Asks no process. Exit code 0: every "
        "question\n"
-       "was answered, whatever the answers are; 1: something could not be read, and nothing was answered.",
+       "was answered, whatever the answers are; 1: something could not be read, or an invariant is broken\n"
+       "(such policies would not be enforced), and nothing was answered.",
        "  kubectl get ns,nodes,pods -A -o yaml > cluster.yaml\n"
        "  bulkheadctl policy test --cluster cluster.yaml --policies policies/ --queries q.csv\n"
        "  echo shop/web,shop/db,tcp,5432 | bulkheadctl policy test --cluster cluster.yaml --queries -",

@@ -2,6 +2,7 @@
 #include "controlplane/analysis/compare.h"
 #include "dataplane/image/validate.h"
 #include "tools/ctl/candidate.h"
+#include "tools/ctl/invariants.h"
 #include "tools/ctl/parties.h"
 
 namespace bulkhead::ctl {
@@ -46,6 +47,7 @@ std::string parties_line(const Value& words) {
 
 void say(const Value& value, Terminal& terminal) {
   std::ostream& out = terminal.out();
+  say_broken(value["invariants"], terminal);
   if (value["equal"] == true) {
     out << "no packet tells them apart\n";
     return;
@@ -88,9 +90,10 @@ Answer diff(const Invocation& invocation) {
            {"old_digest", image::hex(image::image_digest(before.view))},
            {"new_digest", image::hex(image::image_digest(after.view))},
            {"equal", equal},
-           {"changes", std::move(changes)}},
+           {"changes", std::move(changes)},
+           {"invariants", invariants_value(after.proof)}},
           say,
-          equal ? kExitGood : kExitRefused};
+          equal && after.proof.holds() ? kExitGood : kExitRefused};
 }
 
 }  // namespace
@@ -109,8 +112,11 @@ Command policy_diff_command() {
       "all packets between the parties of a change, on its ports, change their verdict, and no others do.\n"
       "A change of the rule that decides, with the same verdict, is none. Each change comes with a packet\n"
       "that both images were asked. Traffic of an endpoint with itself always passes and is not shown.\n\n"
+      "The invariants of NEW are proven, where it is compiled: one that is broken is said first.\n"
       "An enforced image judges the endpoints of its node only: give --node NAME to compare it with files.\n"
-      "Exit code, as of diff(1), 0: no packet tells them apart; 1: changes, or something could not be read.",
+      "Exit code, as of diff(1), 0: no packet tells them apart; 1: changes, a broken invariant, or "
+      "something\n"
+      "could not be read.",
       "  kubectl get ns,nodes,pods -A -o yaml > cluster.yaml\n"
       "  bulkheadctl policy diff policies.old/ policies/ --cluster cluster.yaml\n"
       "  bulkheadctl policy diff --enforced policies/ --cluster cluster.yaml --node worker-3\n"

@@ -85,7 +85,8 @@ Command policy_lint_command() {
       "the files themselves. Every finding is a line FILE:LINE:COLUMN: CHECK: OBJECT MESSAGE, with a fix or\n"
       "a packet that shows it. Checks: unmet-policy, empty-selector, unborne-port, block-covers-endpoints,\n"
       "any-port, no-dns, shadowed and redundant (proven: without the rule no packet is judged otherwise),\n"
-      "conflict. Every endpoint is judged at home.\n\n"
+      "conflict; broken-invariant and vacuous-invariant (it means no packet). Every endpoint is judged at "
+      "home.\n\n"
       "Exit code 0: nothing found; 1: findings, or something could not be read.",
       "  bulkheadctl policy lint policies/ --cluster cluster.yaml\n"
       "  bulkheadctl policy lint policies/ --cluster cluster.yaml -o json | jq -r '.findings[].check'",

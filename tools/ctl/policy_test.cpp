@@ -9,6 +9,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "controlplane/analysis/invariants.h"
 #include "controlplane/compile/compile.h"
 #include "controlplane/source/manifest.h"
 #include "dataplane/image/validate.h"
@@ -342,16 +343,23 @@ int policy_test(const PolicyTestOptions& options, std::ostream& out, std::ostrea
     err << "note: policies among the cluster's manifests do not count where --policies is given\n";
 
   // Every end is judged at home, and nothing has to fit beside traffic.
-  auto compiled =
-      compile::compile({.cluster = cluster.cluster,
-                        .policies = options.policies.empty() ? cluster.policies : separate.policies,
-                        .posture = options.posture,
-                        .subjects = compile::Subjects::kEvery,
-                        .limits = {.section_bytes_max = image::kSectionBytesMax}});
+  const compile::Input input{.cluster = cluster.cluster,
+                             .policies = options.policies.empty() ? cluster.policies : separate.policies,
+                             .posture = options.posture,
+                             .subjects = compile::Subjects::kEvery,
+                             .limits = {.section_bytes_max = image::kSectionBytesMax}};
+  auto compiled = compile::compile(input);
   if (const auto* refusal = std::get_if<compile::Refusal>(&compiled)) throw Unanswerable{refusal->reason};
   const auto& sections = std::get<compile::Output>(compiled);
   const auto validated = image::validate(sections.policy, sections.binding);
   if (const auto* refusal = std::get_if<image::Refusal>(&validated)) throw Unanswerable{refusal->reason};
+
+  // A set that breaks an invariant would never be enforced: its answers would mislead.
+  const analysis::Proof proof = analysis::prove(input, sections);
+  std::string broken = proof.refusal;
+  for (const analysis::Breach& breach : proof.breaches)
+    broken += (broken.empty() ? "" : "\n") + message(breach);
+  if (!broken.empty()) throw Unanswerable{broken};
 
   Test test(cluster.cluster, std::get<image::View>(validated));
   out << answer_all(options.queries, read_queries(options.queries), test) << std::flush;
