@@ -298,11 +298,14 @@ class RuleReader {
   bool of_requests_ = false;
 };
 
-bool is_dry_run(const Value& object) {
-  constexpr std::string_view kAnnotation = "istio.io/dry-run";
+const YamlNode* annotation(const Value& object, std::string_view name) {
   const YamlNode* metadata = object.node()->find("metadata");
   const YamlNode* annotations = metadata == nullptr ? nullptr : metadata->find("annotations");
-  const YamlNode* dry_run = annotations == nullptr ? nullptr : annotations->find(kAnnotation);
+  return annotations == nullptr ? nullptr : annotations->find(name);
+}
+
+bool is_dry_run(const Value& object) {
+  const YamlNode* dry_run = annotation(object, "istio.io/dry-run");
   if (dry_run == nullptr) return false;
   constexpr std::array<std::string_view, 6> kTrue = {"1", "t", "T", "TRUE", "true", "True"};
   return std::find(kTrue.begin(), kTrue.end(), dry_run->scalar) != kTrue.end();
@@ -322,16 +325,16 @@ EndpointSelector read_subject(Fields& spec, const std::string& own_namespace) {
   return subject;
 }
 
-/// What no ALLOW rule of this policy, and of its equals, admits. Its own node is admitted: the kubelet's probes
-/// pass by Istio, too.
-void add_otherwise(const Policy& policy, std::vector<Rule>& rules) {
+/// What no ALLOW rule of this policy, and of its equals, admits. Its own node is admitted (the kubelet's probes
+/// pass by Istio, too), unless an annotation says that it is judged.
+void add_otherwise(const Policy& policy, bool own_node_judged, std::vector<Rule>& rules) {
   Rule rule;
   rule.name = "otherwise";
   rule.all_ports = true;
   rule.origin = policy.origin;
   rule.action = Action::kPass;
   rule.peers = {LocalNode{}};
-  rules.push_back(rule);
+  if (!own_node_judged) rules.push_back(rule);
   rule.action = Action::kDeny;
   rule.peers = {Everyone{}};
   rules.push_back(std::move(rule));
@@ -365,7 +368,11 @@ void read_authorization_policy(const Value& object, const Value& spec, Policy& p
   }
   // What an AUDIT policy matches is recorded as what a DENY policy would have denied.
   if (is_dry_run(object) || action == IstioAction::kAudit) policy.mode = Mode::kAudit;
-  if (action == IstioAction::kAllow) add_otherwise(policy, rules);
+  const YamlNode* own_node = annotation(object, "bulkhead.io/own-node");
+  if (own_node != nullptr && own_node->scalar != "judged")
+    object.fail("found the annotation bulkhead.io/own-node: " + quoted(own_node->scalar) +
+                ", expected judged");
+  if (action == IstioAction::kAllow) add_otherwise(policy, own_node != nullptr, rules);
   if (action == IstioAction::kDeny && rules.empty())
     object.warn("found DENY without rules, which denies nothing");
   if (!rules.empty()) policy.clauses.push_back({Direction::kIngress, subject, false, std::move(rules)});

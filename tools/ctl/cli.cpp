@@ -209,7 +209,7 @@ int watch(const Command& command, Invocation invocation, std::ostream& out, bool
   return kExitGood;
 }
 
-int dispatch(std::vector<std::string> words, std::ostream& out, bool colour) {
+int dispatch(std::vector<std::string> words, std::ostream& out, std::ostream& error, bool colour) {
   const auto asks_help = [](const std::string& word) { return word == "--help" || word == "-h"; };
   if (!words.empty() && words[0] == "--version") {
     out << "bulkheadctl " << BULKHEAD_VERSION << '\n';
@@ -237,6 +237,7 @@ int dispatch(std::vector<std::string> words, std::ostream& out, bool colour) {
   }
   Invocation invocation = parse(command, words);
   invocation.out = &out;
+  invocation.error = &error;
   if (invocation.has("watch")) return watch(command, invocation, out, colour);
   const Answer answer = command.run(invocation);
   print(answer, invocation.format, out, colour);
@@ -266,7 +267,8 @@ const std::vector<Command>& commands() {
     add({flows_command(), counters_command(), verdict_command()});
 
     add(policy_commands());
-    add({policy_diff_command(), policy_prove_command(), policy_matrix_command(), policy_lint_command()});
+    add({policy_diff_command(), policy_prove_command(), policy_matrix_command(), policy_lint_command(),
+         policy_import_command()});
     add(image_commands());
     add({completion_command()});
     return rows;
@@ -300,7 +302,7 @@ std::string help(const Command& command) {
 
 int run(const std::vector<std::string>& words, std::ostream& out, std::ostream& error, bool colour) {
   try {
-    return dispatch(words, out, colour);
+    return dispatch(words, out, error, colour);
   } catch (const Failure& failure) {
     error << "bulkheadctl: " << failure.what() << '\n';
     return failure.exit;

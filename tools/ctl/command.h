@@ -43,7 +43,8 @@ struct Invocation {
   boost::program_options::variables_map options;
   std::string run_dir;
   Format format = Format::kTable;
-  std::ostream* out = nullptr;  // for answers too large to hold: what was printed need not be answered
+  std::ostream* out = nullptr;    // for answers too large to hold: what was printed need not be answered
+  std::ostream* error = nullptr;  // for what is said beside an answer
 
   bool has(const char* option) const { return options.count(option) != 0; }
   std::string text(const char* option) const { return has(option) ? options[option].as<std::string>() : ""; }
@@ -91,6 +92,7 @@ Command policy_diff_command();
 Command policy_prove_command();
 Command policy_matrix_command();
 Command policy_lint_command();
+Command policy_import_command();
 Command verdict_command();
 std::vector<Command> image_commands();
 Command completion_command();

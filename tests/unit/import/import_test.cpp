@@ -1,0 +1,102 @@
+// What holds for every dialect: origins, names, the report, and other objects among the files.
+#include "tests/unit/import/shop.h"
+
+namespace bulkhead::policies::imports {
+namespace {
+
+TEST(Import, objects_bear_their_origin_and_a_name_of_their_own) {
+  const Shop shop(R"(apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicyList
+items:
+- apiVersion: cilium.io/v2
+  kind: CiliumNetworkPolicy
+  metadata: {name: p, namespace: shop}
+  spec: {endpointSelector: {}, ingress: [{}]}
+- apiVersion: cilium.io/v2
+  kind: CiliumNetworkPolicy
+  metadata: {name: two, namespace: shop}
+  specs: [{endpointSelector: {}, ingress: [{}]}, {endpointSelector: {}, egress: [{}]}]
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: p, namespace: shop}
+spec: {ingress: [{action: Allow}]}
+)");
+  EXPECT_EQ(shop.losses(), "");
+  std::string names;
+  for (const auto& object : shop.imported.objects)
+    names += object.name + " of " + object.source + ":" + std::to_string(object.origin.line) + "\n";
+  EXPECT_EQ(names,
+            "p of CiliumNetworkPolicy shop/p:4\n"
+            "two-1 of CiliumNetworkPolicy shop/two:8\n"
+            "two-2 of CiliumNetworkPolicy shop/two:8\n"
+            "p-2 of NetworkPolicy shop/p:13\n"
+            "p-isolates of NetworkPolicy shop/p:13\n");
+  EXPECT_NE(shop.yaml.find("# NetworkPolicy shop/p, in.yaml:13\n"), std::string::npos);
+}
+
+TEST(Import, other_objects_are_kept_refused_or_passed_over) {
+  const Shop shop(R"(apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: k, namespace: shop}
+spec: {podSelector: {}}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: h}
+---
+apiVersion: projectcalico.org/v3
+kind: StagedNetworkPolicy
+metadata: {name: s, namespace: shop}
+---
+apiVersion: crd.projectcalico.org/v1
+kind: IPPool
+metadata: {name: pool}
+---
+just: text
+)");
+  EXPECT_EQ(shop.losses(), "5:1  none\n10:1  refused\n14:1  refused\n22:1  refused\n");
+  EXPECT_TRUE(shop.imported.objects.empty());
+}
+
+TEST(Import, a_file_that_is_no_yaml_is_reported_and_the_others_are_imported) {
+  const std::vector<File> files = {{"bad.yaml", "a: [\n"},
+                                   {"good.yaml",
+                                    "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: "
+                                    "p}\nspec: {endpointSelector: {}, ingress: [{}]}\n"}};
+  const Imported imported = import_files(files, {});
+  ASSERT_EQ(imported.losses.size(), 1u);
+  EXPECT_EQ(imported.losses[0].origin.file, "bad.yaml");
+  EXPECT_EQ(imported.losses[0].effect, Effect::kRefused);
+  EXPECT_EQ(imported.objects.size(), 1u);
+}
+
+TEST(Import, more_ends_than_an_edge_may_have_become_several_edges) {
+  std::string blocks;
+  for (int i = 0; i < 150; ++i)
+    blocks += (i == 0 ? "" : ", ") + std::string("203.0.113.") + std::to_string(i) + "/32";
+  const Shop shop(
+      "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: shop}\n"
+      "spec: {endpointSelector: {}, ingress: [{fromCIDR: [" +
+      blocks + "]}]}\n");
+  EXPECT_EQ(shop.losses(), "");
+  EXPECT_TRUE(shop.passes("203.0.113.149", "web", 80));
+  EXPECT_FALSE(shop.passes("203.0.113.150", "web", 80));
+}
+
+TEST(Import, texts_that_a_reader_could_take_for_anything_else_are_quoted) {
+  const Shop shop(R"(apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: "on", namespace: "y"}
+spec: {endpointSelector: {matchLabels: {"no": "1.0", "null": "", "true": "0x10"}}, ingress: [{}]}
+)");
+  EXPECT_EQ(shop.losses(), "");
+  EXPECT_EQ(shop.imported.objects.size(), 1u);
+}
+
+}  // namespace
+}  // namespace bulkhead::policies::imports
