@@ -340,7 +340,14 @@ class RuleReader {
     edge.all_ports = false;
     edge.ports = {whole(*protocol)};
     const Protocol kind = edge.ports[0].protocol;
-    if (kind == Protocol::kIcmp || kind == Protocol::kIcmpV6) read_icmp(rule, kind, edge);
+    if (kind == Protocol::kIcmp || kind == Protocol::kIcmpV6) {
+      read_icmp(rule, kind, edge);
+    } else {
+      for (const auto what : {"icmp", "notICMP"})
+        if (rule[what])
+          throw Refused{rule[what],
+                        "found " + std::string(what) + " of another protocol, which Calico refuses"};
+    }
     if (!limited) return;
     if (kind != Protocol::kTcp && kind != Protocol::kUdp && kind != Protocol::kSctp)
       return without(list ? list : not_list, "found ports of a protocol whose ports are not looked at");

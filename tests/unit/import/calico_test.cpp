@@ -199,7 +199,8 @@ TEST(Calico, what_cannot_be_said_narrows_an_allow_widens_a_deny_and_is_never_a_p
        {"  ingress: [{action: Pass, protocol: TCP, source: {ports: [1]}}]", "  doNotTrack: true",
         "  preDNAT: true", "  selector: app contains 'w'", "  serviceAccountSelector: a == 'b'",
         "  ingress: [{action: Deny, source: {services: {name: s}}}]", "  selector: app = 'web'",
-        "  ingress: [{action: Deny, destination: {ports: [1]}}]", "  tomorrow: true"}) {
+        "  ingress: [{action: Deny, destination: {ports: [1]}}]",
+        "  ingress: [{action: Allow, protocol: TCP, icmp: {type: 8}}]", "  tomorrow: true"}) {
     const Shop refused(global("p", spec));
     EXPECT_TRUE(refused.imported.objects.empty()) << spec;
     ASSERT_EQ(refused.imported.losses.size(), 1u) << spec << refused.losses();
