@@ -140,6 +140,20 @@ void answer(const Block& frame, const Parsed& parsed) {
   }
 }
 
+/// A reset is a segment of the conversation that it ends, from the other end.
+void end(const Block& frame, const Parsed& parsed) {
+  for (const Toward toward : {Toward::kSender, Toward::kReceiver}) {
+    if (!owes_reset(parsed, toward)) continue;
+    Block reset(kResetFrameBytesMax);
+    build_reset(frame.data.get(), parsed, toward, kOwn, kOwn, reset.data.get());
+    const Parsed again = parsed_of(reset);
+    const bool back = toward == Toward::kSender;
+    require(again.kind == Kind::kFlow && (again.tcp_flags & 4) != 0 && transport_sum_holds(reset, again));
+    require(again.source == (back ? parsed.destination : parsed.source) &&
+            again.source_port == (back ? parsed.destination_port : parsed.source_port));
+  }
+}
+
 void rewrite(const Block& frame, const Parsed& parsed, std::uint16_t vlan) {
   Block copy(frame.data.get(), frame.bytes);
   if (parsed.kind == Kind::kFlow) {
@@ -172,6 +186,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t byte
   answer(frame, parsed);
   report(frame, parsed, Problem::kTimeExceeded);
   report(frame, parsed, Problem::kTooBig);
+  report(frame, parsed, Problem::kProhibited);
+  end(frame, parsed);
   segment(frame, parsed, segment_bytes, vlan);
   fragment(frame, parsed, mtu, vlan);
   return 0;

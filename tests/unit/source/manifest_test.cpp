@@ -216,11 +216,12 @@ TEST(Manifest, refusals) {
                     "---\napiVersion: v1\nkind: Node\nmetadata: {name: b}\nstatus: {addresses: [{type: "
                     "InternalIP, address: 10.0.0.1}]}\n"),
             "m.yaml:9:50: status.addresses[0].address: found 10.0.0.1 at node a too, expected one owner");
-  EXPECT_EQ(refusal("apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\n"),
-            "m.yaml:2:7: kind: found the kind \"CiliumNetworkPolicy\", expected List, AdminNetworkPolicy, "
-            "AuthorizationPolicy, BaselineAdminNetworkPolicy, ClusterNetworkPolicy, NetworkPolicy or "
-            "SegmentationPolicy; what it says "
-            "about traffic would be lost");
+  EXPECT_EQ(
+      refusal("apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\n"),
+      "m.yaml:2:7: kind: found the kind \"CiliumNetworkPolicy\", expected List, AdminNetworkPolicy, "
+      "AuthorizationPolicy, BaselineAdminNetworkPolicy, ClusterNetworkPolicy, Invariant, NetworkPolicy or "
+      "SegmentationPolicy; what it says "
+      "about traffic would be lost");
 }
 
 }  // namespace
