@@ -47,14 +47,25 @@ class Walk {
       if (crowds_.may_send(crowds_.crowds[i])) senders.push_back(i);
       if (crowds_.may_receive(crowds_.crowds[i])) receivers.push_back(i);
     }
+    std::vector<std::uint32_t> columns;
+    for (const std::uint32_t sender : senders)
+      columns.push_back(crowds_.crowds[sender].peer[image::kIngress]);
     // The receiver's row is walked along: most policies are about ingress, so that it decides most often.
-    for (const std::uint32_t receiver : receivers)
-      for (const std::uint32_t sender : senders) {
-        const Crowd &from = crowds_.crowds[sender], &to = crowds_.crowds[receiver];
+    for (const std::uint32_t receiver : receivers) {
+      const Crowd& to = crowds_.crowds[receiver];
+      const bool by_row = never_ && to.subject[image::kIngress] != image::kNoSubject;
+      const std::uint32_t* row =
+          by_row ? verdicts_.row(kAfter, image::kIngress, to.subject[image::kIngress]) : nullptr;
+      const std::uint8_t* kept_by = by_row ? fine_rule_sets(asked_of(to)) : nullptr;
+      for (std::size_t i = 0; i < senders.size(); ++i) {
+        if (by_row && result_.anybody && kept_by[row[columns[i]]] != 0) continue;
+        const std::uint32_t sender = senders[i];
+        const Crowd& from = crowds_.crowds[sender];
         if (!crowds_.meant(from, to) || !(from.judged_here || to.judged_here)) continue;
         if (result_.anybody && kept(from, to)) continue;
         if (look(sender, receiver)) return std::move(result_);
       }
+    }
     return std::move(result_);
   }
 
@@ -62,6 +73,7 @@ class Walk {
   /// What a port list asks for, and of each set of ports what it answers by itself.
   struct Asked {
     std::uint32_t set = PortSets::kNone;
+    std::vector<std::uint8_t> fine_rule_sets;
     std::vector<std::vector<PortRange>> parts;  // by port class
     std::vector<signed char> fine;  // by set: never: none of them are in it; always: all are. -1: not known
   };
@@ -83,6 +95,14 @@ class Walk {
       known = (never_ ? verdicts_.sets().both(asked.set, set) : verdicts_.sets().without(asked.set, set)) ==
               PortSets::kNone;
     return known != 0;
+  }
+
+  /// fine(), of every rule set.
+  const std::uint8_t* fine_rule_sets(Asked& asked) {
+    const auto& sets = verdicts_.sets_of_rule_sets(kAfter);
+    if (asked.fine_rule_sets.empty())
+      for (const std::uint32_t set : sets) asked.fine_rule_sets.push_back(fine(asked, set));
+    return asked.fine_rule_sets.data();
   }
 
   std::uint32_t ingress(const Crowd& from, const Crowd& to) const {

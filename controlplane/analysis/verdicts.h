@@ -63,6 +63,13 @@ class Verdicts {
     return set_of_[side][view.matrix[direction][subject * columns + peer]];
   }
 
+  /// Rule sets by peer class, as one subject class judges; and the set of ports that a rule set allows.
+  const std::uint32_t* row(std::uint32_t side, std::uint32_t direction, std::uint32_t subject) const {
+    const image::View& view = space_.view(side);
+    return view.matrix[direction] + std::uint64_t{subject} * view.policy->peer_classes[direction];
+  }
+  const std::vector<std::uint32_t>& sets_of_rule_sets(std::uint32_t side) const { return set_of_[side]; }
+
   /// What both ends allow, from one address class to another that is not the same endpoint.
   std::uint32_t allowed(std::uint32_t side, const AddressClass& from, const AddressClass& to) {
     const image::Record& source = space_.view(side).records[from.record[side]];
