@@ -77,8 +77,9 @@ class Reader {
   }
 
   void read_text(const std::string& text, const Limits& limits, Report& report) {
-    for (const auto& document : parse_documents(text, report, limits))
+    read_documents(text, report, limits, [&](const YamlNode& document) {
       for (const auto& object : objects_of(document, report)) read_object(object);
+    });
   }
 
   Manifests finish() {

@@ -1,68 +1,86 @@
 #include "policies/load/document.h"
 
-#include <yaml-cpp/eventhandler.h>
-#include <yaml-cpp/exceptions.h>
-#include <yaml-cpp/parser.h>
+#include <yaml.h>
 
 #include <algorithm>
 #include <optional>
-#include <sstream>
-#include <tuple>
 #include <utility>
 
 #include "policies/load/nearest.h"
+#include "policies/load/problem.h"
 #include "policies/load/text.h"
 
 namespace bulkhead::policies {
 namespace {
 
-/// Thrown through yaml-cpp to end the parse early; the reason is in the report.
-struct Refused {};
+std::string_view text_of(const yaml_char_t* bytes) {
+  return bytes == nullptr ? std::string_view() : reinterpret_cast<const char*>(bytes);
+}
 
-class TreeBuilder : public YAML::EventHandler {
+/// libyaml's parser with its current event. Text must outlive it.
+class Parser {
  public:
-  TreeBuilder(Report& report, const Limits& limits) : report_(report), limits_(limits) {}
+  explicit Parser(std::string_view text) : text_(text) {
+    if (yaml_parser_initialize(&parser_) == 0) throw std::bad_alloc();
+    yaml_parser_set_encoding(&parser_, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()), text.size());
+  }
+  ~Parser() {
+    yaml_event_delete(&event_);
+    yaml_parser_delete(&parser_);
+  }
+  Parser(const Parser&) = delete;
+  Parser& operator=(const Parser&) = delete;
 
-  std::vector<YamlNode> take() { return std::move(documents_); }
+  /// Nullptr: what follows is no YAML.
+  const yaml_event_t* next() {
+    yaml_event_delete(&event_);
+    if (yaml_parser_parse(&parser_, &event_) != 0) return &event_;
+    if (parser_.error == YAML_MEMORY_ERROR) throw std::bad_alloc();
+    return nullptr;
+  }
 
-  void OnDocumentStart(const YAML::Mark&) override {}
-  void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override {
-    YamlNode null = node(mark, NodeKind::kNull);
-    // A value that is left out lies behind its colon. yaml-cpp makes one up, at the key's place, where the colon
-    // is left out.
-    if (!open_.empty() && open_.back().key &&
-        std::tie(null.line, null.column) <= std::tie(open_.back().key->line, open_.back().key->column))
-      refuse(mark,
-             "found " + quoted(open_.back().key->scalar) + " without a colon, expected a key and its value");
-    add(std::move(null));
+  Problem problem() const { return problem_of(parser_, text_); }
+
+ private:
+  std::string_view text_;
+  yaml_parser_t parser_{};
+  yaml_event_t event_{};
+};
+
+/// Builds one document after the other.
+class TreeBuilder {
+ public:
+  using Take = std::function<void(YamlNode)>;
+
+  TreeBuilder(Report& report, const Limits& limits, const Take& take, bool remember = false)
+      : report_(report), limits_(limits), take_(take), remember_(remember) {}
+
+  /// False: refused, the report says why.
+  bool build(std::string_view text) {
+    Parser parser(text);
+    while (const yaml_event_t* event = parser.next()) {
+      if (event->type == YAML_STREAM_END_EVENT) return true;
+      if (!add(*event)) return false;
+    }
+    Problem problem = parser.problem();
+    report_.add(problem.line, problem.column, path(), std::move(problem.message));
+    return false;
   }
-  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
-    refuse(mark, "found an alias (*name), expected the value itself: aliases are not taken here");
-  }
-  void OnAnchor(const YAML::Mark& mark, const std::string& name) override {
-    refuse(mark, "found the anchor " + quoted("&" + name) + ", expected a value: anchors are not taken here");
-  }
-  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t,
-                const std::string& text) override {
-    check_tag(mark, tag);
-    YamlNode scalar = node(mark, NodeKind::kScalar);
-    scalar.plain = tag == "?";
-    scalar.scalar = text;
-    add(std::move(scalar));
-  }
-  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t,
-                       YAML::EmitterStyle::value) override {
-    open(mark, tag, NodeKind::kSequence);
-  }
-  void OnSequenceEnd() override { close(); }
-  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t,
-                  YAML::EmitterStyle::value) override {
-    open(mark, tag, NodeKind::kMapping);
-  }
-  void OnMapEnd() override {
-    check_duplicates(open_.back().node);
-    close();
+
+  /// The last field that was read, of those who asked to remember it.
+  const std::string& last() const { return last_; }
+
+  /// The field that is being read.
+  std::string path() const {
+    std::string text;
+    for (const auto& open : open_) {
+      if (open.node.kind == NodeKind::kSequence)
+        text += "[" + std::to_string(open.node.items.size()) + "]";
+      else if (open.key)
+        text += (text.empty() ? "" : ".") + quotable(open.key->scalar);
+    }
+    return text;
   }
 
  private:
@@ -71,87 +89,176 @@ class TreeBuilder : public YAML::EventHandler {
     std::optional<YamlNode> key;  // of a mapping: waits for its value
   };
 
-  static std::uint32_t place(int counted_from_0) {
-    return static_cast<std::uint32_t>(std::max(counted_from_0, 0)) + 1;
+  /// A key within a path, short enough for a message.
+  static std::string quotable(const std::string& key) { return key.substr(0, 253); }
+
+  bool refuse(const yaml_event_t& event, std::string message) {
+    return refuse(event, path(), std::move(message));
+  }
+  bool refuse(const yaml_event_t& event, std::string field, std::string message) {
+    report_.add(static_cast<std::uint32_t>(event.start_mark.line) + 1,
+                static_cast<std::uint32_t>(event.start_mark.column) + 1, std::move(field),
+                std::move(message));
+    return false;
   }
 
-  [[noreturn]] void refuse(const YAML::Mark& mark, std::string message) {
-    report_.add(place(mark.line), place(mark.column), "", std::move(message));
-    throw Refused{};
+  bool add(const yaml_event_t& event) {
+    switch (event.type) {
+      case YAML_ALIAS_EVENT:
+        return refuse(event, "found the alias " +
+                                 quoted("*" + std::string(text_of(event.data.alias.anchor))) +
+                                 ", expected the value itself: aliases are not taken here");
+      case YAML_SCALAR_EVENT:
+        return is_bare(event, event.data.scalar.anchor, event.data.scalar.tag) && add_scalar(event);
+      case YAML_SEQUENCE_START_EVENT:
+        return is_bare(event, event.data.sequence_start.anchor, event.data.sequence_start.tag) &&
+               open(event, NodeKind::kSequence);
+      case YAML_MAPPING_START_EVENT:
+        return is_bare(event, event.data.mapping_start.anchor, event.data.mapping_start.tag) &&
+               open(event, NodeKind::kMapping);
+      case YAML_MAPPING_END_EVENT:
+        if (!check_duplicates(open_.back().node)) return false;
+        [[fallthrough]];
+      case YAML_SEQUENCE_END_EVENT:
+        return close();
+      default:
+        return true;  // the stream's and the documents' beginnings and ends
+    }
   }
 
-  void check_tag(const YAML::Mark& mark, const std::string& tag) {
-    if (tag != "?" && tag != "!")
-      refuse(mark, "found the tag " + quoted(tag) + ", expected a value: tags are not taken here");
+  bool is_bare(const yaml_event_t& event, const yaml_char_t* anchor, const yaml_char_t* tag) {
+    if (anchor != nullptr)
+      return refuse(event, "found the anchor " + quoted("&" + std::string(text_of(anchor))) +
+                               ", expected a value: anchors are not taken here");
+    if (tag != nullptr && text_of(tag) != "!")
+      return refuse(event,
+                    "found the tag " + quoted(text_of(tag)) + ", expected a value: tags are not taken here");
+    return true;
   }
 
-  YamlNode node(const YAML::Mark& mark, NodeKind kind) {
-    if (++nodes_ > limits_.nodes_max)
-      refuse(mark, "found more than " + std::to_string(limits_.nodes_max) +
-                       " values, which is the limit of a file");
+  std::optional<YamlNode> node(const yaml_event_t& event, NodeKind kind) {
+    if (++nodes_ > limits_.nodes_max) {
+      refuse(event, "found more than " + std::to_string(limits_.nodes_max) +
+                        " values, which is the limit of a file");
+      return std::nullopt;
+    }
     YamlNode made;
     made.kind = kind;
-    made.line = place(mark.line);
-    made.column = place(mark.column);
+    made.line = static_cast<std::uint32_t>(event.start_mark.line) + 1;
+    made.column = static_cast<std::uint32_t>(event.start_mark.column) + 1;
     return made;
   }
 
-  void open(const YAML::Mark& mark, const std::string& tag, NodeKind kind) {
-    check_tag(mark, tag);
-    if (open_.size() >= limits_.depth_max)
-      refuse(mark, "found values nested deeper than " + std::to_string(limits_.depth_max) + " levels");
-    if (!open_.empty() && open_.back().node.kind == NodeKind::kMapping && !open_.back().key)
-      refuse(mark, std::string("found ") + (kind == NodeKind::kMapping ? "a mapping" : "a list") +
-                       " as a key, expected a word");
-    open_.push_back({node(mark, kind), std::nullopt});
+  static bool is_null(std::string_view plain) {
+    return plain.empty() || plain == "~" || plain == "null" || plain == "Null" || plain == "NULL";
   }
 
-  void close() {
+  bool add_scalar(const yaml_event_t& event) {
+    const auto& scalar = event.data.scalar;
+    const std::string_view text(reinterpret_cast<const char*>(scalar.value), scalar.length);
+    const bool plain = scalar.style == YAML_PLAIN_SCALAR_STYLE && scalar.tag == nullptr;
+    auto made = node(event, plain && is_null(text) ? NodeKind::kNull : NodeKind::kScalar);
+    if (!made) return false;
+    made->plain = plain;
+    if (made->kind == NodeKind::kScalar) made->scalar = text;
+    if (text.empty() && plain) stand_behind_key(*made);
+    if (awaits_key() && made->kind == NodeKind::kNull)
+      return refuse(event, "found nothing as a key, expected a word");
+    const bool is_key = awaits_key();
+    if (remember_ && !is_key) last_ = path();
+    add(std::move(*made));
+    if (remember_ && is_key) last_ = path();
+    return true;
+  }
+
+  /// A value that is left out lies behind its colon; libyaml has it where it noticed.
+  void stand_behind_key(YamlNode& left_out) const {
+    if (open_.empty() || !open_.back().key) return;
+    const YamlNode& key = *open_.back().key;
+    if (left_out.line == key.line) return;
+    left_out.line = key.line;
+    left_out.column = key.column + static_cast<std::uint32_t>(key.scalar.size()) + 1;
+  }
+
+  bool open(const yaml_event_t& event, NodeKind kind) {
+    if (open_.size() >= limits_.depth_max)
+      return refuse(event, "found values nested deeper than " + std::to_string(limits_.depth_max) +
+                               " levels, which is the limit");
+    if (awaits_key())
+      return refuse(event, std::string("found ") + (kind == NodeKind::kMapping ? "a mapping" : "a list") +
+                               " as a key, expected a word");
+    auto made = node(event, kind);
+    if (made) open_.push_back({std::move(*made), std::nullopt});
+    return made.has_value();
+  }
+
+  bool awaits_key() const {
+    return !open_.empty() && open_.back().node.kind == NodeKind::kMapping && !open_.back().key;
+  }
+
+  bool close() {
     YamlNode done = std::move(open_.back().node);
     open_.pop_back();
     add(std::move(done));
+    return true;
   }
 
   void add(YamlNode done) {
-    if (open_.empty()) {
-      documents_.push_back(std::move(done));
-      return;
-    }
+    if (open_.empty()) return take_(std::move(done));
     Open& parent = open_.back();
     if (parent.node.kind == NodeKind::kSequence) {
       parent.node.items.push_back(std::move(done));
     } else if (parent.key) {
       parent.node.members.push_back({std::move(*parent.key), std::move(done)});
       parent.key.reset();
-    } else if (done.kind == NodeKind::kScalar) {
-      parent.key = std::move(done);
     } else {
-      report_.add(done.line, done.column, "", "found nothing as a key, expected a word");
-      throw Refused{};
+      parent.key = std::move(done);
     }
   }
 
-  void check_duplicates(const YamlNode& mapping) {
-    std::vector<const YamlNode*> keys;
-    keys.reserve(mapping.members.size());
-    for (const auto& member : mapping.members) keys.push_back(&member.key);
-    std::stable_sort(keys.begin(), keys.end(), [](auto a, auto b) { return a->scalar < b->scalar; });
-    const auto twice =
-        std::adjacent_find(keys.begin(), keys.end(), [](auto a, auto b) { return a->scalar == b->scalar; });
-    if (twice == keys.end()) return;
-    const YamlNode &first = *twice[0], &second = *twice[1];
-    report_.add(second.line, second.column, "",
-                "found the key " + quoted(second.scalar) + " a second time (first in line " +
-                    std::to_string(first.line) + "), expected it once");
-    throw Refused{};
+  bool check_duplicates(const YamlNode& mapping) {
+    constexpr std::size_t kFew = 16;
+    const auto& members = mapping.members;
+    const YamlNode *first = nullptr, *second = nullptr;
+    if (members.size() <= kFew) {
+      for (std::size_t i = 1; i < members.size() && second == nullptr; ++i)
+        for (std::size_t j = 0; j < i && second == nullptr; ++j)
+          if (members[i].key.scalar == members[j].key.scalar)
+            first = &members[j].key, second = &members[i].key;
+    } else {
+      std::vector<const YamlNode*> keys;
+      keys.reserve(members.size());
+      for (const auto& member : members) keys.push_back(&member.key);
+      const auto less = [](auto a, auto b) { return a->scalar < b->scalar; };
+      std::stable_sort(keys.begin(), keys.end(), less);
+      const auto twice =
+          std::adjacent_find(keys.begin(), keys.end(), [](auto a, auto b) { return a->scalar == b->scalar; });
+      if (twice != keys.end()) first = twice[0], second = twice[1];
+    }
+    if (second == nullptr) return true;
+    const std::string around = path();
+    report_.add(second->line, second->column, around + (around.empty() ? "" : ".") + quotable(second->scalar),
+                "found the key " + quoted(second->scalar) + " a second time (first in line " +
+                    std::to_string(first->line) + "), expected it once");
+    return false;
   }
 
   Report& report_;
   const Limits& limits_;
+  const Take& take_;
+  const bool remember_;
+  std::string last_;
   std::size_t nodes_ = 0;
   std::vector<Open> open_;
-  std::vector<YamlNode> documents_;
 };
+
+/// The field in which the text breaks off.
+std::string field_at_end(std::string_view text, const Limits& limits) {
+  Report ignored("");
+  const TreeBuilder::Take forget = [](const YamlNode&) {};
+  TreeBuilder builder(ignored, limits, forget, true);
+  return builder.build(text) ? builder.last() : builder.path();
+}
 
 }  // namespace
 
@@ -161,31 +268,28 @@ const YamlNode* YamlNode::find(std::string_view key) const {
   return nullptr;
 }
 
-std::vector<YamlNode> parse_documents(std::string_view text, Report& report, const Limits& limits) {
+bool read_documents(std::string_view text, Report& report, const Limits& limits,
+                    const std::function<void(YamlNode)>& take) {
   if (text.size() > limits.file_bytes_max) {
     report.add(0, 0, "",
                "found " + std::to_string(text.size()) + " bytes, expected at most " +
                    std::to_string(limits.file_bytes_max));
-    return {};
+    return false;
   }
-  if (!check_text(text, report)) return {};
-  TreeBuilder builder(report, limits);
-  try {
-    // yaml-cpp takes a quoted scalar that the end of the file cuts off; not one that an end of document does.
-    std::string ended(text);
-    ended += text.empty() || text.back() == '\n' ? "...\n" : "\n...\n";
-    std::istringstream stream{std::move(ended)};
-    YAML::Parser parser(stream);
-    while (parser.HandleNextDocument(builder)) {
-    }
-    return builder.take();
-  } catch (const Refused&) {
-  } catch (const YAML::Exception& error) {
-    const bool known = !error.mark.is_null();
-    report.add(known ? static_cast<std::uint32_t>(error.mark.line) + 1 : 0,
-               known ? static_cast<std::uint32_t>(error.mark.column) + 1 : 0, "", "not YAML: " + error.msg);
+  if (const auto wrong = check_text(text)) {
+    report.add(wrong->line, wrong->column, field_at_end(text.substr(0, wrong->offset), limits),
+               wrong->message);
+    return false;
   }
-  return {};
+  return TreeBuilder(report, limits, take).build(text);
+}
+
+std::vector<YamlNode> parse_documents(std::string_view text, Report& report, const Limits& limits) {
+  std::vector<YamlNode> documents;
+  if (!read_documents(text, report, limits,
+                      [&](YamlNode document) { documents.push_back(std::move(document)); }))
+    documents.clear();
+  return documents;
 }
 
 }  // namespace bulkhead::policies

@@ -1,13 +1,15 @@
 // YAML as we take it: a strict tree, bounded in size, with a place for every node.
 //
-// yaml-cpp scans and parses; its event stream builds this tree, and everything that could change a meaning
+// libyaml scans and parses; its event stream builds this tree, and everything that could change a meaning
 // unseen is refused: anchors and aliases, explicit tags, duplicate keys, keys that are not scalars, tabs in
 // indentation, bytes that are not UTF-8. Whether a scalar was quoted is kept, so that its reader can tell the
-// string "no" from the word no. Time and memory are linear in the text, which is bounded by Limits.
+// string "no" from the word no. Time is linear in the text, memory in its largest document, and both are bounded
+// by Limits. Errors name the field that was being read.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,8 +47,12 @@ struct Limits {
   std::size_t depth_max = 64;
 };
 
-/// Every document of the text, in order; an empty one is a null node. On any error `report` says so and the
-/// result is empty: no half-read file is ever used. Never throws anything but std::bad_alloc.
+/// Hands every document of the text to `take`, in order; an empty one is a null node. False after an error, of which
+/// `report` says where and why: documents before it were handed out then, and must not be used.
+bool read_documents(std::string_view text, Report& report, const Limits& limits,
+                    const std::function<void(YamlNode)>& take);
+
+/// Every document, at once. Empty after an error: no half-read file is ever used.
 std::vector<YamlNode> parse_documents(std::string_view text, Report& report, const Limits& limits = {});
 
 }  // namespace bulkhead::policies

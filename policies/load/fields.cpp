@@ -3,6 +3,12 @@
 #include <algorithm>
 
 namespace bulkhead::policies {
+namespace {
+
+/// Of a key that nobody knows: longer than all that somebody does.
+constexpr std::size_t kKeyShownMax = 253;
+
+}  // namespace
 
 Fields::Fields(Value value) : value_(std::move(value)) {
   if (value_ && !value_.is_mapping()) value_.fail_expected("a mapping");
@@ -33,7 +39,7 @@ Value Fields::required(std::string_view name) {
   if (result.is_written_null())
     result.fail("found nothing, expected a value");
   else
-    value_.fail("the field " + quoted(name) + " is missing");
+    Value(*value_.node_, *value_.report_, result.path_).fail("the field " + quoted(name) + " is missing");
   return result;
 }
 
@@ -50,7 +56,8 @@ void Fields::finish() {
   finished_ = true;
   for (const auto& [key, value] : value_.node_->members) {
     if (std::find(known_.begin(), known_.end(), key.scalar) != known_.end()) continue;
-    Value unknown(key, *value_.report_, value_.path_);
+    Value unknown(key, *value_.report_,
+                  value_.path_ + (value_.path_.empty() ? "" : ".") + key.scalar.substr(0, kKeyShownMax));
     std::string hint = did_you_mean(key.scalar, known_);
     if (hint.empty()) {
       std::vector<std::string_view> names = known_;

@@ -79,13 +79,14 @@ void collect_objects(const Value& value, std::vector<Object>& objects) {
 }
 
 void load_file(const File& file, const LoadOptions& options, PolicySet& policies, Report& report) {
-  for (const auto& document : parse_documents(file.text, report, options.limits))
+  read_documents(file.text, report, options.limits, [&](const YamlNode& document) {
     for (const auto& object : objects_of(document, report)) {
       if (is_policy(object))
         read_policy(object, policies);
       else
         refuse_other(object, options.skip_other_kinds);
     }
+  });
 }
 
 void append_by_line(const std::vector<Error>& from, std::vector<Error>& to) {

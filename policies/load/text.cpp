@@ -50,12 +50,13 @@ class Indentation {
   /// Where a tab indents this line, counted from 0; npos if none does.
   std::size_t tab(std::string_view line) {
     const std::size_t spaces = line.find_first_not_of(' ');
-    const std::size_t word = line.find_first_not_of(" \t\r");
-    if (word == std::string_view::npos) return std::string_view::npos;
-    if (in_block_ && spaces > block_parent_) return std::string_view::npos;
-    in_block_ = opens_block_scalar(line);
-    block_parent_ = spaces;
-    return line[spaces] == '\t' && line[word] != '#' ? spaces : std::string_view::npos;
+    const bool is_blank = line.find_first_not_of(" \t\r") == std::string_view::npos;
+    if (in_block_ && (is_blank || spaces > block_parent_)) return std::string_view::npos;
+    if (!is_blank) {
+      in_block_ = opens_block_scalar(line);
+      block_parent_ = spaces;
+    }
+    return spaces < line.size() && line[spaces] == '\t' ? spaces : std::string_view::npos;
   }
 
  private:
@@ -69,41 +70,45 @@ std::string hexadecimal(unsigned char byte) {
   return text;
 }
 
-bool check_bytes(std::string_view line, std::uint32_t number, Report& report) {
+std::optional<WrongText> check_bytes(std::string_view line) {
   std::uint32_t column = 1;
   for (std::size_t at = 0; at < line.size(); ++column) {
-    const std::size_t bytes = sequence_bytes(line.substr(at));
     const auto byte = static_cast<unsigned char>(line[at]);
-    if (bytes == 0) {
-      report.add(number, column, "", "found the byte " + hexadecimal(byte) + ", expected UTF-8");
-      return false;
+    if (byte >= 0x20 && byte < 0x7f) {
+      ++at;
+      continue;
     }
-    if ((byte < 0x20 && byte != '\t' && byte != '\r') || byte == 0x7f) {
-      report.add(number, column, "", "found the control character " + hexadecimal(byte) + ", expected text");
-      return false;
-    }
+    const std::size_t bytes = sequence_bytes(line.substr(at));
+    if (bytes == 0)
+      return WrongText{0, column, at, "found the byte " + hexadecimal(byte) + ", expected UTF-8"};
+    if ((byte < 0x20 && byte != '\t' && byte != '\r') || byte == 0x7f)
+      return WrongText{0, column, at, "found the control character " + hexadecimal(byte) + ", expected text"};
     at += bytes;
   }
-  return true;
+  return std::nullopt;
 }
 
 }  // namespace
 
-bool check_text(std::string_view text, Report& report) {
+std::optional<WrongText> check_text(std::string_view text) {
   Indentation indentation;
   std::uint32_t number = 1;
   for (std::size_t start = 0; start < text.size(); ++number) {
     const std::size_t end = std::min(text.find('\n', start), text.size());
     const std::string_view line = text.substr(start, end - start);
-    if (!check_bytes(line, number, report)) return false;
-    if (const auto tab = indentation.tab(line); tab != std::string_view::npos) {
-      report.add(number, static_cast<std::uint32_t>(tab + 1), "",
-                 "found a tab, expected indentation by spaces");
-      return false;
+    auto wrong = check_bytes(line);
+    if (!wrong)
+      if (const auto tab = indentation.tab(line); tab != std::string_view::npos)
+        wrong = WrongText{0, static_cast<std::uint32_t>(tab + 1), tab,
+                          "found a tab, expected indentation by spaces"};
+    if (wrong) {
+      wrong->line = number;
+      wrong->offset += start;
+      return wrong;
     }
     start = end + 1;
   }
-  return true;
+  return std::nullopt;
 }
 
 }  // namespace bulkhead::policies

@@ -35,7 +35,7 @@ TEST(Schema, knows_the_fields_that_the_loader_knows) {
   const YamlNode& definitions = *documents.at(0).find("$defs");
 
   const YamlNode& spec = *documents.at(0).find("properties")->find("spec");
-  const std::string unknown = refusal(segmentation_policy("  []\n  qqqqqqqqqqqq: 1\n"));
+  const std::string unknown = refusal(segmentation_policy("    []\n  qqqqqqqqqqqq: 1\n"));
   EXPECT_NE(unknown.find("expected " + names_of(*spec.find("properties"))), std::string::npos) << unknown;
 
   const std::string edge = refusal(segmentation_policy("  - {qqqqqqqqqqqq: 1}\n"));

@@ -103,9 +103,9 @@ TEST(Fields, choices_name_the_nearest) {
 TEST(Fields, named_ports) {
   const auto ports = [](const Value& v) { return v.named_ports().has_value(); };
   EXPECT_EQ(message("[{name: http, port: 80}, {name: dns, port: 53, protocol: UDP}]", ports), "");
-  EXPECT_EQ(message("[{name: http}]", ports), "f:1:5: v[0]: the field \"port\" is missing");
+  EXPECT_EQ(message("[{name: http}]", ports), "f:1:5: v[0].port: the field \"port\" is missing");
   EXPECT_EQ(message("[{name: http, port: 80, proto: UDP}]", ports),
-            "f:1:28: v[0]: found the unknown field \"proto\", expected name, port or protocol");
+            "f:1:28: v[0].proto: found the unknown field \"proto\", expected name, port or protocol");
   EXPECT_NE(message("{}", ports), "");
 }
 
@@ -126,8 +126,8 @@ TEST(Fields, absent_is_silent_and_required_is_not) {
   }
   ASSERT_EQ(report.errors().size(), 3u);
   EXPECT_EQ(format(report.errors()[0]), "f:1:8: a.b: found nothing, expected a value");
-  EXPECT_EQ(format(report.errors()[1]), "f:1:4: a: the field \"d\" is missing");
-  EXPECT_EQ(format(report.errors()[2]), "f:2:1: found the unknown field \"c\", expected a or zz");
+  EXPECT_EQ(format(report.errors()[1]), "f:1:4: a.d: the field \"d\" is missing");
+  EXPECT_EQ(format(report.errors()[2]), "f:2:1: c: found the unknown field \"c\", expected a or zz");
 }
 
 TEST(Fields, names_follow_kubernetes) {

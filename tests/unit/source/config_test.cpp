@@ -62,8 +62,9 @@ TEST(Config, files_lie_beside_the_configuration_by_default) {
 }
 
 TEST(Config, an_unknown_field_is_refused_with_the_nearest_spelling) {
-  EXPECT_EQ(errors_of("node: {strict: true, postures: deny}\n"),
-            "node.yaml:1:22: node: found the unknown field \"postures\"; did you mean \"posture\"?\n");
+  EXPECT_EQ(
+      errors_of("node: {strict: true, postures: deny}\n"),
+      "node.yaml:1:22: node.postures: found the unknown field \"postures\"; did you mean \"posture\"?\n");
 }
 
 TEST(Config, a_wrong_word_is_refused_with_the_nearest_spelling) {

@@ -108,7 +108,8 @@ TEST(StaticFile, one_interface_of_one_namespace_serves_one_endpoint) {
 
 TEST(StaticFile, an_unknown_field_is_refused_with_the_nearest_spelling) {
   EXPECT_EQ(errors_of("endpoints: [{name: a, adresses: [10.0.0.1]}]\n"),
-            "e.yaml:1:23: endpoints[0]: found the unknown field \"adresses\"; did you mean \"addresses\"?\n");
+            "e.yaml:1:23: endpoints[0].adresses: found the unknown field \"adresses\"; did you mean "
+            "\"addresses\"?\n");
 }
 
 TEST(StaticFile, an_empty_file_is_not_an_empty_world) {
@@ -124,7 +125,7 @@ TEST(StaticFile, a_port_without_an_address_or_a_place_is_refused) {
       "/run/netns/web\n"
       "e.yaml:1:58: endpoints[0].port.pid: `netns` and `pid` both say where the port goes, expected one "
       "of them\n"
-      "e.yaml:1:29: endpoints[0].port: the field \"interface\" is missing\n"
+      "e.yaml:1:29: endpoints[0].port.interface: the field \"interface\" is missing\n"
       "e.yaml:1:29: endpoints[0].port: a port needs an endpoint with at least one address\n");
 }
 
@@ -132,7 +133,7 @@ TEST(StaticFile, an_ethdev_needs_its_device_and_mac) {
   EXPECT_EQ(
       errors_of("endpoints: [{name: a, addresses: [10.0.0.1], port: {kind: ethdev, interface: eth0}}]\n"),
       "e.yaml:1:78: endpoints[0].port.interface: a port of kind ethdev has a device, not an interface\n"
-      "e.yaml:1:52: endpoints[0].port: the field \"device\" is missing\n"
+      "e.yaml:1:52: endpoints[0].port.device: the field \"device\" is missing\n"
       "e.yaml:1:52: endpoints[0].port: a port of kind ethdev needs the `mac` of the endpoint behind it\n");
 }
 
