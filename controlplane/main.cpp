@@ -34,11 +34,13 @@ Signals: SIGHUP reads every file again, SIGTERM stops; the data plane goes on en
 int check(const config::Config& config) {
   source::StaticFile endpoints(config.endpoints_path,
                                {config.host.addresses, config.endpoints_max, config.file_bytes_max});
-  source::PolicyDirectory policies(config.policies_directory, config.file_bytes_max);
+  source::PolicyDirectory policies(config.policies_directory, config.file_bytes_max, config.mesh);
   endpoints.reload();
   policies.reload();
   for (const auto* health : {&endpoints.health(), &policies.health()}) {
     for (const auto& error : health->errors) std::cerr << policies::format(error) << "\n";
+    for (const auto& warning : health->warnings)
+      std::cerr << "warning: " << policies::format(warning) << "\n";
   }
   if (!endpoints.health().errors.empty() || !policies.health().errors.empty()) return 1;
   std::cout << endpoints.snapshot().endpoints.size() << " endpoints, " << policies.policies().policies.size()

@@ -27,6 +27,8 @@ std::string object_of(const policies::Policy& policy, const policies::Rule& rule
 
 image::PolicyTier tier_of(policies::Tier tier) {
   switch (tier) {
+    case policies::Tier::kQuarantine:
+      return image::kQuarantineTier;
     case policies::Tier::kMesh:
       return image::kMeshTier;
     case policies::Tier::kPlatform:

@@ -46,7 +46,8 @@ class DirectionClassifier {
     std::vector<ClauseSetTraits> traits(governed_.clause_sets.size());
     for (std::uint32_t set = 0; set < traits.size(); ++set) traits[set] = traits_of(set);
     ListTable known;
-    for (const Member& member : census_.members) {
+    for (std::uint32_t index = 0; index < census_.members.size(); ++index) {
+      const Member& member = census_.members[index];
       if (!member.subject || member.endpoint->addresses.empty()) {
         subject_of.push_back(kNone);
         continue;
@@ -60,13 +61,18 @@ class DirectionClassifier {
       subject.posture_allows =
           (kubernetes && !input_.posture.strict) || input_.posture.action == policies::Action::kAllow;
       subject.reaches_own_node = kubernetes && (set.isolates_audited || !subject.posture_allows);
-      if (set.names_local_node || subject.reaches_own_node) {
+      subject.quarantine = rules_.quarantine_of[index];
+      if (subject.quarantine != kNone) {
+        subject.reaches_own_node = false;
+      } else if (set.names_local_node || subject.reaches_own_node) {
         subject.node = member.node;
         node_matters_[member.node] = true;
       }
-      if (direction_ == 0) subject.resolved = ports_.resolve(*member.endpoint, set.port_names);
-      const std::uint32_t number = known.intern({subject.clauses, subject.node, subject.resolved,
-                                                 subject.reaches_own_node, subject.posture_allows});
+      if (direction_ == 0 && subject.quarantine == kNone)
+        subject.resolved = ports_.resolve(*member.endpoint, set.port_names);
+      const std::uint32_t number =
+          known.intern({subject.clauses, subject.node, subject.resolved, subject.reaches_own_node,
+                        subject.posture_allows, subject.quarantine});
       if (number == result_.subjects.size()) result_.subjects.push_back(subject);
       subject_of.push_back(number);
     }
@@ -149,6 +155,11 @@ class DirectionClassifier {
     }
     const Member& member = census_.members[address.member];
     peer.kind = PeerKind::kEndpoint;
+    peer.quarantine = rules_.quarantine_of[address.member];
+    if (peer.quarantine != kNone) {
+      peer.blocks = 0;
+      return number_peer(peer);
+    }
     peer.selectors = selector_set_of_[member.identity];
     if (direction_ == 1) peer.resolved = ports_.resolve(*member.endpoint, names_for(peer));
     return number_peer(peer);
@@ -167,6 +178,7 @@ class DirectionClassifier {
 
   std::vector<std::uint32_t> lists_matching(const Peer& peer) const {
     std::vector<std::uint32_t> lists;
+    if (peer.quarantine != kNone) return lists;
     const auto add = [&](const std::vector<std::uint32_t>& more) {
       lists.insert(lists.end(), more.begin(), more.end());
     };
@@ -194,8 +206,9 @@ class DirectionClassifier {
   }
 
   std::uint32_t number_peer(const Peer& peer) {
-    const std::uint32_t number = known_peers_.intern(
-        {static_cast<std::uint32_t>(peer.kind), peer.node, peer.selectors, peer.blocks, peer.resolved});
+    const std::uint32_t number =
+        known_peers_.intern({static_cast<std::uint32_t>(peer.kind), peer.node, peer.selectors, peer.blocks,
+                             peer.resolved, peer.quarantine});
     if (number == result_.peers.size()) result_.peers.push_back(peer);
     return number;
   }

@@ -27,16 +27,18 @@ struct Subject {
   bool isolated_audited = false;  // it would be, were the audited policies enforced
   bool reaches_own_node = false;  // whatever isolates it, or would
   bool posture_allows = false;
+  std::uint32_t quarantine = kNone;  // into Rules::quarantines; the rest says nothing then
 };
 
 enum class PeerKind : std::uint32_t { kEndpoint, kNode, kWorld };
 
 struct Peer {
   PeerKind kind = PeerKind::kWorld;
-  std::uint32_t node = kNone;   // of kNode; kNone: no subject cares which
-  std::uint32_t selectors = 0;  // into ClassesDirection::selector_sets; of kNode, node_sets
-  std::uint32_t blocks = 0;     // a set of Blocks
-  std::uint32_t resolved = 0;   // Ports' number of its port names; 0 as a sender
+  std::uint32_t node = kNone;        // of kNode; kNone: no subject cares which
+  std::uint32_t selectors = 0;       // into ClassesDirection::selector_sets; of kNode, node_sets
+  std::uint32_t blocks = 0;          // a set of Blocks
+  std::uint32_t resolved = 0;        // Ports' number of its port names; 0 as a sender
+  std::uint32_t quarantine = kNone;  // into Rules::quarantines; no list matches it then
 };
 
 struct ClassesDirection {

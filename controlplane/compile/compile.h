@@ -22,6 +22,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -29,6 +31,7 @@
 #include "dataplane/abi/address.h"
 #include "policies/model/cluster.h"
 #include "policies/model/policy.h"
+#include "policies/model/quarantine.h"
 
 namespace bulkhead::compile {
 
@@ -64,6 +67,8 @@ struct Input {
   const std::vector<bool>* subjects_too =
       nullptr;  // by endpoint of the cluster: judged here, whatever its node
   Limits limits = {};
+  std::optional<policies::Time> now = {};                  // without it nothing has expired
+  std::span<const policies::Quarantine> quarantines = {};  // no two of one endpoint name
 };
 
 /// How large the image came out. [0] ingress, [1] egress.

@@ -34,8 +34,8 @@ void emit_identities(const Census& census, image::PolicyTables& tables) {
 }
 
 constexpr image::PolicyTier tier_of(policies::Tier tier) {
-  constexpr image::PolicyTier kTiers[] = {image::kMeshTier, image::kPlatformTier, image::kApplicationTier,
-                                          image::kBaselineTier};
+  constexpr image::PolicyTier kTiers[] = {image::kQuarantineTier, image::kMeshTier, image::kPlatformTier,
+                                          image::kApplicationTier, image::kBaselineTier};
   return kTiers[static_cast<std::size_t>(tier)];
 }
 
@@ -91,6 +91,8 @@ void emit_subjects(const Compiled& compiled, std::uint32_t direction, ListTable&
     audited.clear();
     rules.clear();
     auto established = policies::Established::kKeep;
+    if (subject.quarantine != kNone)
+      rules.push_back(compiled.rules.quarantines[subject.quarantine].denies_all[direction] + 1);
     for (const std::uint32_t number : governed.clause_sets[subject.clauses]) {
       const GoverningClause& clause = governed.clauses[number];
       if (clause.isolates && clause.audited) audited.push_back(clause.policy + 1);

@@ -26,8 +26,10 @@ class Governor {
   }
 
   Rules run(const Input& input) {
+    add_quarantines(input.quarantines);
     for (const auto* policy : in_order(input.policies))
-      for (const auto& clause : policy->clauses) add(*policy, clause);
+      for (const auto& clause : policy->clauses)
+        if (!input.now || clause.in_force(*input.now)) add(*policy, clause);
     for (std::uint32_t direction = 0; direction < 2; ++direction) {
       auto& governed = rules_.directions[direction];
       governed.clause_sets.intern({});
@@ -38,6 +40,49 @@ class Governor {
   }
 
  private:
+  /// They come first, by name. Neither clauses nor peers lead to their rules: rulesets.cpp does.
+  void add_quarantines(std::span<const policies::Quarantine> given) {
+    rules_.quarantine_of.assign(census_.members.size(), kNone);
+    if (given.empty()) return;
+    using Name = std::pair<std::string_view, std::string_view>;
+    std::map<Name, const policies::Quarantine*> by_name;
+    for (const auto& each : given) by_name.emplace(Name(each.namespace_name, each.name), &each);
+    for (std::uint32_t member = 0; member < census_.members.size(); ++member) {
+      const policies::Endpoint& endpoint = *census_.members[member].endpoint;
+      const auto found = by_name.find(Name(endpoint.namespace_name, endpoint.name));
+      if (found == by_name.end()) continue;
+      if (const auto* last = rules_.made.empty() ? nullptr : rules_.made.back().get();
+          last == nullptr || last->name != endpoint.name || last->namespace_name != endpoint.namespace_name)
+        add_quarantine(*found->second);
+      rules_.quarantine_of[member] = static_cast<std::uint32_t>(rules_.quarantines.size() - 1);
+    }
+  }
+
+  void add_quarantine(const policies::Quarantine& quarantine) {
+    auto policy = std::make_unique<policies::Policy>();
+    policy->kind = policies::kQuarantineKind;
+    policy->namespace_name = quarantine.namespace_name;
+    policy->name = quarantine.name;
+    policy->tier = policies::Tier::kQuarantine;
+    policies::Rule rule;
+    rule.name = policies::describe(quarantine);
+    rule.action = policies::Action::kDeny;
+    rule.peers = {policies::Everyone{}};
+    rule.all_ports = true;
+    policy->clauses.push_back({policies::Direction::kIngress, {}, false, {rule}});
+    rules_.policies.push_back(policy.get());
+    const auto policy_number = static_cast<std::uint32_t>(rules_.policies.size() - 1);
+    GoverningQuarantine& made = rules_.quarantines.emplace_back();
+    const policies::Rule& kept = policy->clauses[0].rules[0];
+    for (std::uint32_t direction = 0; direction < 2; ++direction)
+      for (std::uint32_t* number : {&made.denies_all[direction], &made.denies_it[direction]}) {
+        *number = static_cast<std::uint32_t>(rules_.rules.size());
+        rules_.rules.push_back({&kept, policy_number, direction, peers_of(direction, kept),
+                                ports_.intern(kept), policy->tier, policy->priority});
+      }
+    rules_.made.push_back(std::move(policy));
+  }
+
   void add(const policies::Policy& policy, const policies::Clause& clause) {
     const auto direction = static_cast<std::uint32_t>(clause.direction);
     auto& governed = rules_.directions[direction];

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -59,9 +60,18 @@ struct GovernedDirection {
   std::vector<std::uint32_t> clause_set_of;      // by identity; 0 for those without a subject here
 };
 
+/// What becomes of a quarantine: a policy made for it, whose rules no clause has. [0] ingress, [1] egress.
+struct GoverningQuarantine {
+  std::uint32_t denies_all[2] = {};  // into Rules::rules: of the endpoint itself
+  std::uint32_t denies_it[2] = {};   // of everybody else
+};
+
 struct Rules {
   std::vector<const policies::Policy*> policies;
   std::vector<GoverningRule> rules;
+  std::vector<GoverningQuarantine> quarantines;         // of endpoints that exist
+  std::vector<std::uint32_t> quarantine_of;             // by Census::members; kNone: none
+  std::vector<std::unique_ptr<policies::Policy>> made;  // what is not the input's
   bool passes = false;  // some enforced rule does, of another tier than the mesh's
   bool audits = false;  // some policy that governs somebody here is audited
   GovernedDirection directions[2];

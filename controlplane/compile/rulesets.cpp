@@ -35,10 +35,16 @@ class RowBuilder {
     for (std::uint32_t peer = 0; peer < classes.peers.size(); ++peer) {
       if (classes.peers[peer].resolved != 0) named_peers_.push_back(peer);
       if (classes.peers[peer].kind == PeerKind::kNode) node_peers_.push_back(peer);
+      if (classes.peers[peer].quarantine != kNone) quarantined_peers_.push_back(peer);
     }
   }
 
   void build(const Subject& subject, std::span<std::uint32_t> row) {
+    if (subject.quarantine != kNone) {
+      std::fill(row.begin(), row.end(),
+                denial(rules_.quarantines[subject.quarantine].denies_all[direction_]));
+      return;
+    }
     collect_rules(subject);
     split_peers(subject);
     if (touched_.size() < row.size()) std::fill(row.begin(), row.end(), rule_set_for(subject, 0));
@@ -48,6 +54,8 @@ class RowBuilder {
       if (rule_set == kNone) rule_set = rule_set_for(subject, state_of_[peer]);
       row[peer] = rule_set;
     }
+    for (const std::uint32_t peer : quarantined_peers_)
+      row[peer] = denial(rules_.quarantines[classes_.peers[peer].quarantine].denies_it[direction_]);
   }
 
  private:
@@ -177,6 +185,12 @@ class RowBuilder {
     return rule_set_numbers_[number];
   }
 
+  /// Of a rule that is asked before all others.
+  std::uint32_t denial(std::uint32_t rule) {
+    constexpr Decisions::Ground kNothing{0, false};
+    return decisions_.decide({&rule, 1}, kNothing, kNothing, 0);
+  }
+
   /// What the latest decision met: one dispute of each pair of policies, on ports that a packet can bear.
   void keep_disputes(std::uint32_t number) {
     std::vector<Dispute> kept;
@@ -197,7 +211,7 @@ class RowBuilder {
       if (disputes_.size() >= kDisputesMax || ++kept_of_[pair_of(dispute)] > kPairDisputesMax) continue;
       MetDispute met{dispute, static_cast<std::uint32_t>(&subject - classes_.subjects.data()), {}};
       for (std::uint32_t peer = 0; peer < state_of_.size() && met.peers.size() < kDisputePeersMax; ++peer)
-        if (state_of_[peer] == state) met.peers.push_back(peer);
+        if (state_of_[peer] == state && classes_.peers[peer].quarantine == kNone) met.peers.push_back(peer);
       disputes_.push_back(std::move(met));
     }
   }
@@ -226,7 +240,7 @@ class RowBuilder {
   Decisions decisions_;
   std::vector<std::uint32_t> state_of_;  // by peer; 0 for all but touched_
   std::vector<std::uint32_t> touched_;
-  std::vector<std::uint32_t> named_peers_, node_peers_;
+  std::vector<std::uint32_t> named_peers_, node_peers_, quarantined_peers_;
 
   std::vector<ListRules> groups_;
   std::vector<std::uint32_t> group_of_;  // by peer list

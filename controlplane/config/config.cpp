@@ -63,6 +63,20 @@ void read_node(Value value, Node& node) {
   pair_of(fields.optional("gateways"), node.gateway_v4, node.gateway_v6);
 }
 
+void read_mesh(Value value, policies::Mesh& mesh) {
+  if (!value) return;
+  Fields fields = value.fields();
+  const Value domain = fields.optional("trust_domain"), root = fields.optional("root_namespace");
+  if (const auto text = domain.nonempty_text()) {
+    if (const auto wrong = policies::wrong_dns_subdomain(*text)) domain.fail_expected(*wrong);
+    mesh.trust_domain = *text;
+  }
+  if (const auto text = root.nonempty_text()) {
+    if (const auto wrong = policies::wrong_dns_label(*text)) root.fail_expected(*wrong);
+    mesh.root_namespace = *text;
+  }
+}
+
 void read_host(Value value, Host& host) {
   if (!value) return;
   Fields fields = value.fields();
@@ -131,6 +145,7 @@ std::variant<Config, std::vector<policies::Error>> parse(const std::string& path
     Value directory;
     if (const Value policies = root.optional("policies")) directory = policies.fields().required("directory");
     config.policies_directory = path_of(directory, base, "policies");
+    read_mesh(root.optional("mesh"), config.mesh);
     read_node(root.optional("node"), config.node);
     read_host(root.optional("host"), config.host);
     config.uplink = read_uplink(root.optional("uplink"));

@@ -5,6 +5,9 @@
 //   sources:
 //     static: {path: endpoints.yaml}        who exists; watched
 //   policies: {directory: policies}         *.yaml and *.yml in it; watched
+//   mesh:                                   what AuthorizationPolicies take for granted
+//     trust_domain: cluster.local
+//     root_namespace: istio-system
 //   node:
 //     name: node1                           the host name by default
 //     posture: deny                         or allow: the answer where no policy speaks
@@ -71,6 +74,7 @@ struct Config {
   std::string state_directory = "/var/lib/bulkhead";
   std::string endpoints_path;
   std::string policies_directory;
+  policies::Mesh mesh;
   Node node;
   Host host;
   std::optional<Uplink> uplink;

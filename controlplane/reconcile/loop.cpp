@@ -77,9 +77,7 @@ class Loop {
       : config_(config),
         reconciler_(config),
         watch_({config.endpoints_path, config.policies_directory}),
-        status_(
-            context_, config.run_directory + "/controlplane.sock", [this] { return reconciler_.status(); },
-            [this] { changed(); }),
+        status_(context_, config.run_directory + "/controlplane.sock", requests()),
         signals_(context_, SIGTERM, SIGINT, SIGHUP),
         debounce_(context_),
         tick_(context_),
@@ -144,8 +142,27 @@ class Loop {
     });
   }
 
+  Requests requests() {
+    return {[this] { return reconciler_.status(); }, [this] { changed(); },
+            [this](const policies::Quarantine& what) {
+              auto outcome = reconciler_.quarantine(what);
+              follow();
+              return outcome;
+            },
+            [this](const std::string& namespace_name, const std::string& name) {
+              auto outcome = reconciler_.lift(namespace_name, name);
+              follow();
+              return outcome;
+            }};
+  }
+
   void settle() {
     reconciler_.settle();
+    follow();
+  }
+
+  /// Descriptors may be others after every pass.
+  void follow() {
     node_.follow(reconciler_.node_fd());
     dataplane_.follow(reconciler_.dataplane_fd());
   }
@@ -156,7 +173,7 @@ class Loop {
       if (error) return;
       if (watch_.rearm()) changed();
       // Looking at every port's place costs a few system calls each: often only while something waits.
-      if (reconciler_.waiting() || ++quiet_ticks_ % kQuietTicks == 0) settle();
+      if (reconciler_.waiting() || reconciler_.expiry_due() || ++quiet_ticks_ % kQuietTicks == 0) settle();
       wait_for_tick();
     });
   }

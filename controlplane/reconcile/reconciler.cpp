@@ -39,9 +39,9 @@ source::StaticOptions static_options(const config::Config& config) {
   return {config.host.addresses, config.endpoints_max, config.file_bytes_max};
 }
 
-std::vector<RefusedText> refused(const source::Health& health) {
-  std::vector<RefusedText> result;
-  for (const policies::Error& error : health.errors) {
+std::vector<FileText> texts_of(const std::vector<policies::Error>& errors) {
+  std::vector<FileText> result;
+  for (const policies::Error& error : errors) {
     const std::string path = error.path.empty() ? "" : error.path + ": ";
     result.push_back({error.origin.file, error.origin.line, error.origin.column, path + error.message});
   }
@@ -59,12 +59,15 @@ abi::Address address_of(const std::optional<policies::AddressBytes>& address) {
 
 }  // namespace
 
-Reconciler::Reconciler(const config::Config& config)
+Reconciler::Reconciler(const config::Config& config, std::function<policies::Time()> clock)
     : config_(config),
+      clock_(std::move(clock)),
       static_(config.endpoints_path, static_options(config)),
-      policies_(config.policies_directory, config.file_bytes_max),
+      policies_(config.policies_directory, config.file_bytes_max, config.mesh),
       ports_(port_options(config)),
-      started_ms_(unix_ms()) {}
+      started_ms_(unix_ms()) {
+  read_quarantine();
+}
 
 void Reconciler::log_refusals(const char* what, const source::Health& health,
                               std::vector<policies::Error>& logged) {
@@ -78,6 +81,15 @@ void Reconciler::log_refusals(const char* what, const source::Health& health,
   logged = health.errors;
 }
 
+/// Each once for as long as it stays, whatever comes and goes beside it.
+void Reconciler::log_warnings() {
+  const auto& warnings = policies_.health().warnings;
+  for (const policies::Error& warning : warnings)
+    if (std::find(logged_warnings_.begin(), logged_warnings_.end(), warning) == logged_warnings_.end())
+      spdlog::warn("{}", policies::format(warning));
+  logged_warnings_ = warnings;
+}
+
 void Reconciler::reload() {
   if (static_.reload()) {
     inputs_changed_ = true;
@@ -86,10 +98,12 @@ void Reconciler::reload() {
   log_refusals("endpoints", static_.health(), logged_static_);
   if (policies_.reload()) {
     inputs_changed_ = true;
+    expiries_ = policies::expiries(policies_.policies());
     spdlog::info("{}: {} policies in {} files", policies_.path(), policies_.policies().policies.size(),
                  policies_.files());
   }
   log_refusals("policies", policies_.health(), logged_policies_);
+  log_warnings();
 }
 
 void Reconciler::connect() {
@@ -133,9 +147,28 @@ void Reconciler::refuse(std::string why) {
 void Reconciler::log_conflicts(const compile::Output& output) {
   std::vector<std::string> messages;
   for (const compile::Conflict& conflict : output.conflicts) messages.push_back(conflict.message);
+  publish_.warnings = messages;
   if (messages == logged_conflicts_) return;
   for (const std::string& message : messages) spdlog::warn("{}", message);
   logged_conflicts_ = std::move(messages);
+}
+
+std::size_t Reconciler::expired_at(policies::Time now) const {
+  return static_cast<std::size_t>(std::upper_bound(expiries_.begin(), expiries_.end(), now) -
+                                  expiries_.begin());
+}
+
+/// Each once for as long as it has expired.
+void Reconciler::log_expired(policies::Time now) {
+  std::vector<policies::Error> texts;
+  expired_ = expired_at(now);
+  if (expired_ != 0)
+    for (const policies::Expiry& expiry : policies::expiring(policies_.policies(), now))
+      texts.push_back({expiry.rule->origin, "", policies::describe(expiry, now)});
+  for (const policies::Error& text : texts)
+    if (std::find(expired_texts_.begin(), expired_texts_.end(), text) == expired_texts_.end())
+      spdlog::warn("{}", policies::format(text));
+  expired_texts_ = std::move(texts);
 }
 
 void Reconciler::log_notes() {
@@ -150,7 +183,9 @@ void Reconciler::settle() {
   try {
     if (ports_.update(static_.snapshot(), monitor_, channel_ ? &*channel_ : nullptr)) inputs_changed_ = true;
     log_notes();
+    read_quarantine();
     if (!synced()) return;
+    if (expiry_due()) inputs_changed_ = true;
     if (inputs_changed_) compile();
     publish();
     if (channel_ && !publisher_.pending() && publish_.refused.empty()) ports_.remove_unwanted(*channel_);
@@ -187,9 +222,13 @@ void Reconciler::compile() {
   delivery_refused_ = false;
   candidate_refused_ = true;
   const auto start = Clock::now();
+  const policies::Time now = clock_();
+  log_expired(now);
   const policies::Cluster everyone = cluster();
-  compile::Input input{.cluster = everyone, .policies = policies_.policies()};
+  const auto quarantines = quarantine_->quarantines();
+  compile::Input input{.cluster = everyone, .policies = policies_.policies(), .quarantines = quarantines};
   input.posture = config_.node.posture;
+  input.now = now;
   input.node.name = config_.node.name;
   input.node.addresses = node_addresses();
   input.node.gateway_v4 = address_of(config_.node.gateway_v4);
@@ -203,7 +242,15 @@ void Reconciler::compile() {
   const auto& output = std::get<compile::Output>(compiled);
   publish_.compile_us = since_us(start);
   log_conflicts(output);
-  if (!keeps_invariants(input, output)) return;
+  // Invariants are claims about policies: what must always pass must not keep anybody from a quarantine.
+  if (!quarantines.empty() && !policies_.policies().invariants.empty()) {
+    input.quarantines = {};
+    const auto by_policies = compile::compile(input);
+    if (const auto* refusal = std::get_if<compile::Refusal>(&by_policies)) return refuse(refusal->reason);
+    if (!keeps_invariants(input, std::get<compile::Output>(by_policies))) return;
+  } else if (!keeps_invariants(input, output)) {
+    return;
+  }
   if (const auto wrong = publisher_.offer(output.policy, output.binding)) return refuse(*wrong);
   candidate_refused_ = false;
   publish_.refused.clear();
@@ -282,13 +329,16 @@ Status Reconciler::status() const {
     return health.synced ? age_seconds(health.read_at) : 0.0;
   };
   status.sources.push_back({"static", static_.path(), static_.health().synced, age(static_.health()),
-                            static_.snapshot().endpoints.size(), refused(static_.health())});
+                            static_.snapshot().endpoints.size(), texts_of(static_.health().errors)});
   status.policies = {policies_.path(),
                      policies_.health().synced,
                      age(policies_.health()),
                      policies_.files(),
                      policies_.policies().policies.size(),
-                     refused(policies_.health())};
+                     texts_of(policies_.health().errors),
+                     texts_of(policies_.health().warnings)};
+  for (FileText& text : texts_of(expired_texts_)) status.policies.warnings.push_back(std::move(text));
+  status.quarantine = quarantine_status();
   status.ports_attached = ports_.attached();
   for (const attach::Waiting& port : ports_.waiting()) {
     status.ports_waiting.push_back({port.name, port.port, port.reason, age_seconds(port.since)});

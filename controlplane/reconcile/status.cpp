@@ -11,13 +11,28 @@ namespace {
 
 using nlohmann::ordered_json;
 
-ordered_json refused(const std::vector<RefusedText>& list) {
+ordered_json texts(const std::vector<FileText>& list) {
   ordered_json result = ordered_json::array();
-  for (const RefusedText& text : list) {
+  for (const FileText& text : list) {
     result.push_back(
         {{"file", text.file}, {"line", text.line}, {"column", text.column}, {"message", text.message}});
   }
   return result;
+}
+
+ordered_json quarantine_of(const QuarantineStatus& status) {
+  ordered_json entries = ordered_json::array();
+  for (const auto& [entry, exists] : status.entries)
+    entries.push_back({{"namespace", entry.what.namespace_name},
+                       {"name", entry.what.name},
+                       {"reason", entry.what.reason},
+                       {"author", entry.what.author},
+                       {"since_ms", entry.since_ms},
+                       {"exists", exists}});
+  return {{"error", status.error},
+          {"unsaved", status.unsaved},
+          {"damage", status.damage},
+          {"entries", std::move(entries)}};
 }
 
 ordered_json generation(const GenerationStatus& status) {
@@ -34,7 +49,7 @@ std::string to_json(const Status& status) {
                        {"synced", source.synced},
                        {"age_seconds", source.age_seconds},
                        {"endpoints", source.endpoints},
-                       {"refused", refused(source.refused)}});
+                       {"refused", texts(source.refused)}});
   }
   ordered_json waiting = ordered_json::array();
   for (const WaitingPort& port : status.ports_waiting) {
@@ -65,7 +80,7 @@ std::string to_json(const Status& status) {
       {"invariants",
        {{"demands", status.invariants.demands},
         {"proof_us", status.invariants.proof_us},
-        {"broken", refused(status.invariants.broken)}}},
+        {"broken", texts(status.invariants.broken)}}},
       {"sources", std::move(sources)},
       {"policies",
        {{"path", status.policies.path},
@@ -73,9 +88,21 @@ std::string to_json(const Status& status) {
         {"age_seconds", status.policies.age_seconds},
         {"files", status.policies.files},
         {"objects", status.policies.objects},
-        {"refused", refused(status.policies.refused)}}},
+        {"refused", texts(status.policies.refused)},
+        {"warnings", texts(status.policies.warnings)}}},
+      {"quarantine", quarantine_of(status.quarantine)},
       {"ports", {{"attached", status.ports_attached}, {"waiting", std::move(waiting)}}},
   };
+  return root.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+std::string to_json(const QuarantineOutcome& outcome) {
+  const ordered_json root = outcome.error.empty() ? ordered_json{{"enforced", outcome.enforced},
+                                                                 {"generation", outcome.generation},
+                                                                 {"reason", outcome.reason},
+                                                                 {"unsaved", outcome.unsaved},
+                                                                 {"note", outcome.note}}
+                                                  : ordered_json{{"error", outcome.error}};
   return root.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 

@@ -5,6 +5,11 @@
 //
 //   {"request": "status"}  -> the object below
 //   {"request": "reload"}  -> {"reloading": true}: every file is read again, as on SIGHUP
+//   {"request": "quarantine", "namespace": "shop", "name": "web", "reason": "...", "author": "..."}
+//   {"request": "lift", "namespace": "shop", "name": "web"}
+//                          -> {"enforced": true, "generation": 8, "reason": "", "unsaved": "", "note": ""}
+//                             once it is tried: `reason` says why it is not enforced yet, `unsaved` why it would
+//                             not outlive this process, `note` what else there is to know
 //   anything else          -> {"error": "what was found and what is known"}
 //
 //   {
@@ -44,7 +49,15 @@
 //       "age_seconds": 3.2,
 //       "files": 3,
 //       "objects": 5,
-//       "refused": [{"file": "...", "line": 3, "column": 7, "message": "..."}]
+//       "refused": [{"file": "...", "line": 3, "column": 7, "message": "..."}],
+//       "warnings": [{"file": "...", "line": 3, "column": 7, "message": "..."}]
+//     },
+//     "quarantine": {
+//       "error": "",                                    why it cannot be read: nothing is published then
+//       "unsaved": "",                                  why it would not outlive this process
+//       "damage": ["..."],                              what can no longer be read of it
+//       "entries": [{"namespace": "shop", "name": "web", "reason": "...", "author": "...",
+//                    "since_ms": 1764000000000, "exists": true}]
 //     },
 //     "ports": {
 //       "attached": 5,
@@ -52,17 +65,19 @@
 //     }
 //   }
 //
-// `refused` lists what the newest files have wrong while the last good set stays in force. Line and column 0
-// mean that the whole file or directory is meant.
+// `refused` lists what the newest files have wrong while the last good set stays in force; `warnings` what the
+// set in force says and cannot mean here. Line and column 0 mean that the whole file or directory is meant.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "controlplane/quarantine/list.h"
+
 namespace bulkhead::reconcile {
 
-struct RefusedText {
+struct FileText {
   std::string file;
   std::uint32_t line = 0;
   std::uint32_t column = 0;
@@ -75,7 +90,7 @@ struct SourceStatus {
   bool synced = false;
   double age_seconds = 0;
   std::size_t endpoints = 0;
-  std::vector<RefusedText> refused;
+  std::vector<FileText> refused;
 };
 
 struct PolicyStatus {
@@ -84,7 +99,7 @@ struct PolicyStatus {
   double age_seconds = 0;
   std::size_t files = 0;
   std::size_t objects = 0;
-  std::vector<RefusedText> refused;
+  std::vector<FileText> refused, warnings;
 };
 
 struct GenerationStatus {
@@ -106,7 +121,7 @@ struct PublishStatus {
 struct InvariantStatus {
   std::size_t demands = 0;
   std::uint64_t proof_us = 0;
-  std::vector<RefusedText> broken;  // where the demand stands
+  std::vector<FileText> broken;  // where the demand stands
 };
 
 struct WaitingPort {
@@ -114,6 +129,25 @@ struct WaitingPort {
   std::uint32_t port = 0;
   std::string reason;
   double age_seconds = 0;
+};
+
+struct QuarantinedStatus {
+  quarantine::Entry entry;
+  bool exists = false;  // some endpoint has that name
+};
+
+struct QuarantineStatus {
+  std::string error, unsaved;
+  std::vector<std::string> damage;
+  std::vector<QuarantinedStatus> entries;
+};
+
+/// What came of a quarantine, or of its end.
+struct QuarantineOutcome {
+  std::string error;  // what was asked for is wrong, and nothing was changed
+  bool enforced = false;
+  std::uint64_t generation = 0;
+  std::string reason, unsaved, note;
 };
 
 struct Status {
@@ -130,11 +164,13 @@ struct Status {
   InvariantStatus invariants;
   std::vector<SourceStatus> sources;
   PolicyStatus policies;
+  QuarantineStatus quarantine;
   std::size_t ports_attached = 0;
   std::vector<WaitingPort> ports_waiting;
 };
 
 /// One line of JSON without its newline. Text that is no UTF-8 is shown with replacement characters.
 std::string to_json(const Status& status);
+std::string to_json(const QuarantineOutcome& outcome);
 
 }  // namespace bulkhead::reconcile

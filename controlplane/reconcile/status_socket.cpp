@@ -10,6 +10,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <string_view>
+
+#include "policies/load/nearest.h"
 
 namespace bulkhead::reconcile {
 namespace {
@@ -54,27 +57,36 @@ class Session : public std::enable_shared_from_this<Session> {
 
 }  // namespace
 
-std::string answer_line(const std::string& line, const std::function<Status()>& status,
-                        const std::function<void()>& reload) {
-  constexpr char kKnown[] = "expected {\"request\": \"status\"} or {\"request\": \"reload\"}";
+std::string answer_line(const std::string& line, const Requests& requests) {
+  static constexpr std::string_view kKnown[] = {"status", "reload", "quarantine", "lift"};
   const auto request = nlohmann::json::parse(line, nullptr, false);
-  if (request.is_discarded()) return nlohmann::json{{"error", std::string("no JSON; ") + kKnown}}.dump();
-  const auto name = request.is_object() ? request.find("request") : request.end();
-  if (name != request.end() && request.is_object() && name->is_string()) {
-    if (*name == "status") return to_json(status());
-    if (*name == "reload") {
-      reload();
-      return R"({"reloading": true})";
-    }
+  const auto error = [](const std::string& text) {
+    return nlohmann::json{{"error", text}}.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  };
+  if (request.is_discarded()) return error("no JSON; expected one object with a field request");
+  // An absent field and one that is no text are as good as none: what is made of them says what is wrong.
+  const auto text = [&](const char* field) {
+    const auto found = request.is_object() ? request.find(field) : request.end();
+    return found != request.end() && request.is_object() && found->is_string() ? found->get<std::string>()
+                                                                               : std::string();
+  };
+  const std::string name = text("request");
+  if (name == "status") return to_json(requests.status());
+  if (name == "reload") {
+    requests.reload();
+    return R"({"reloading": true})";
   }
-  const std::string found =
-      name != request.end() && request.is_object() ? name->dump(-1, ' ', true) : "nothing";
-  return nlohmann::json{{"error", "unknown request: found " + found.substr(0, 80) + ", " + kKnown}}.dump();
+  if (name == "quarantine")
+    return to_json(requests.quarantine({text("namespace"), text("name"), text("reason"), text("author")}));
+  if (name == "lift") return to_json(requests.lift(text("namespace"), text("name")));
+  const bool there = request.is_object() && request.contains("request");
+  const std::string found = there ? request["request"].dump(-1, ' ', true) : "nothing";
+  return error("unknown request: found " + found.substr(0, 80) + ", expected " + policies::one_of(kKnown) +
+               policies::did_you_mean(name, kKnown));
 }
 
-StatusSocket::StatusSocket(asio::io_context& context, std::string path, std::function<Status()> status,
-                           std::function<void()> reload)
-    : acceptor_(context), path_(std::move(path)), status_(std::move(status)), reload_(std::move(reload)) {
+StatusSocket::StatusSocket(asio::io_context& context, std::string path, Requests requests)
+    : acceptor_(context), path_(std::move(path)), requests_(std::move(requests)) {
   const Local::endpoint endpoint(path_);
   Local::socket probe(context);
   error_code error;
@@ -100,7 +112,7 @@ void StatusSocket::accept() {
     if (error == asio::error::operation_aborted) return;
     if (!error) {
       std::make_shared<Session>(std::move(socket), [this](const std::string& line) {
-        return answer_line(line, status_, reload_);
+        return answer_line(line, requests_);
       })->read();
     }
     accept();

@@ -10,12 +10,19 @@
 
 namespace bulkhead::reconcile {
 
+/// What is done when somebody asks.
+struct Requests {
+  std::function<Status()> status;
+  std::function<void()> reload;
+  std::function<QuarantineOutcome(const policies::Quarantine&)> quarantine;
+  std::function<QuarantineOutcome(const std::string& namespace_name, const std::string& name)> lift;
+};
+
 class StatusSocket {
  public:
   /// Listens at `path`, for root and its group only. A socket that nobody answers is replaced. Throws
   /// std::runtime_error where another control plane answers there or the path cannot be used.
-  StatusSocket(boost::asio::io_context& context, std::string path, std::function<Status()> status,
-               std::function<void()> reload);
+  StatusSocket(boost::asio::io_context& context, std::string path, Requests requests);
   ~StatusSocket();
   StatusSocket(const StatusSocket&) = delete;
   StatusSocket& operator=(const StatusSocket&) = delete;
@@ -25,12 +32,10 @@ class StatusSocket {
 
   boost::asio::local::stream_protocol::acceptor acceptor_;
   std::string path_;
-  std::function<Status()> status_;
-  std::function<void()> reload_;
+  Requests requests_;
 };
 
 /// The answer to one line; without its newline.
-std::string answer_line(const std::string& line, const std::function<Status()>& status,
-                        const std::function<void()>& reload);
+std::string answer_line(const std::string& line, const Requests& requests);
 
 }  // namespace bulkhead::reconcile

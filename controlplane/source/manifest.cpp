@@ -66,18 +66,22 @@ void read_ports(const Value& containers, bool only_running_on, std::vector<Named
 
 class Reader {
  public:
-  void read_file(const File& file, const Limits& limits) {
+  explicit Reader(const LoadOptions& options) : limits_(options.limits), mesh_(options.mesh) {}
+
+  void read_file(const File& file) {
     Report report(file.name);
-    read_text(file.text, limits, report);
+    read_text(file.text, report);
     take(report);
   }
 
   void take(const Report& report) {
     result_.errors.insert(result_.errors.end(), report.errors().begin(), report.errors().end());
+    result_.warnings.insert(result_.warnings.end(), report.warnings().begin(), report.warnings().end());
+    references_.insert(references_.end(), report.references().begin(), report.references().end());
   }
 
-  void read_text(const std::string& text, const Limits& limits, Report& report) {
-    read_documents(text, report, limits, [&](const YamlNode& document) {
+  void read_text(const std::string& text, Report& report) {
+    read_documents(text, report, limits_, [&](const YamlNode& document) {
       for (const auto& object : objects_of(document, report)) read_object(object);
     });
   }
@@ -86,7 +90,7 @@ class Reader {
     settle_addresses();
     add_mentioned_namespaces();
     add_node_addresses();
-    settle_set(policies_, result_.errors);
+    settle_set(policies_, references_, result_.errors);
     result_.policies = std::move(policies_);
     if (!result_.ok()) {
       result_.cluster = {};
@@ -104,7 +108,7 @@ class Reader {
 
   void read_object(const Object& object) {
     if (is_policy(object)) {
-      read_policy(object, policies_);
+      read_policy(object, mesh_, policies_);
       return;
     }
     const bool ours =
@@ -249,9 +253,12 @@ class Reader {
     }
   }
 
+  const Limits& limits_;
+  const Mesh& mesh_;
   Manifests result_;
   std::vector<PodFacts> facts_;  // one an endpoint
   PolicySet policies_;
+  std::vector<Reference> references_;
   std::map<std::string, Origin> seen_;
   std::set<std::string> mentioned_namespaces_;
   std::map<AddressBytes, std::string> node_of_;
@@ -259,17 +266,17 @@ class Reader {
 
 }  // namespace
 
-Manifests read_manifests(std::span<const File> files, const Limits& limits) {
-  Reader reader;
-  for (const auto& file : files) reader.read_file(file, limits);
+Manifests read_manifests(std::span<const File> files, const LoadOptions& options) {
+  Reader reader(options);
+  for (const auto& file : files) reader.read_file(file);
   return reader.finish();
 }
 
-Manifests read_manifest_paths(std::span<const std::string> paths, const Limits& limits) {
-  Reader reader;
+Manifests read_manifest_paths(std::span<const std::string> paths, const LoadOptions& options) {
+  Reader reader(options);
   for (const auto& path : paths) {
     Report report(path);
-    if (const auto text = policies::read_file(path, report, limits)) reader.read_text(*text, limits, report);
+    if (const auto text = policies::read_file(path, report, options.limits)) reader.read_text(*text, report);
     reader.take(report);
   }
   return reader.finish();

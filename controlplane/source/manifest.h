@@ -24,15 +24,17 @@
 namespace bulkhead::source {
 
 struct Manifests {
-  policies::Cluster cluster;            // in the order written; empty if there are errors
-  policies::PolicySet policies;         // empty if there are errors
-  std::vector<policies::Error> errors;  // by file, in the order given
+  policies::Cluster cluster;              // in the order written; empty if there are errors
+  policies::PolicySet policies;           // empty if there are errors
+  std::vector<policies::Error> errors;    // by file, in the order given
+  std::vector<policies::Error> warnings;  // likewise; they refuse nothing
   bool ok() const { return errors.empty(); }
 };
 
-Manifests read_manifests(std::span<const policies::File> files, const policies::Limits& limits = {});
+/// Kinds that are neither ours nor the cluster's are passed over, whatever the options say of them.
+Manifests read_manifests(std::span<const policies::File> files, const policies::LoadOptions& options = {});
 
 /// Reads the files, then read_manifests(). A file that cannot be read is an error like any other.
-Manifests read_manifest_paths(std::span<const std::string> paths, const policies::Limits& limits = {});
+Manifests read_manifest_paths(std::span<const std::string> paths, const policies::LoadOptions& options = {});
 
 }  // namespace bulkhead::source

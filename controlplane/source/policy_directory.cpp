@@ -29,6 +29,7 @@ bool PolicyDirectory::reload() {
   std::vector<policies::Error> errors;
   policies::LoadOptions options;
   options.limits.file_bytes_max = file_bytes_max_;
+  options.mesh = mesh_;
   for (const std::string& name : names) {
     policies::Report file_report(name);
     auto text = policies::read_file(name, file_report, options.limits);
@@ -50,6 +51,7 @@ bool PolicyDirectory::reload() {
       return false;
     }
     policies_ = std::move(loaded.policies);
+    health_.warnings = std::move(loaded.warnings);
     texts_.clear();
     for (policies::File& file : files) texts_.emplace_back(std::move(file.name), std::move(file.text));
   }

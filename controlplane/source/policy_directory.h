@@ -17,8 +17,8 @@ namespace bulkhead::source {
 
 class PolicyDirectory {
  public:
-  PolicyDirectory(std::string path, std::size_t file_bytes_max)
-      : path_(std::move(path)), file_bytes_max_(file_bytes_max) {}
+  PolicyDirectory(std::string path, std::size_t file_bytes_max, policies::Mesh mesh = {})
+      : path_(std::move(path)), file_bytes_max_(file_bytes_max), mesh_(std::move(mesh)) {}
 
   /// Reads everything again. True if there is a new good set. One bad file refuses the whole set.
   bool reload();
@@ -31,6 +31,7 @@ class PolicyDirectory {
  private:
   std::string path_;
   std::size_t file_bytes_max_;
+  policies::Mesh mesh_;
   std::vector<std::pair<std::string, std::string>> texts_;  // name and bytes of the last good reading
   policies::PolicySet policies_;
   Health health_;

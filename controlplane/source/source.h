@@ -49,6 +49,7 @@ struct Health {
   bool synced = false;
   std::chrono::steady_clock::time_point read_at{};  // of the last good reading
   std::vector<policies::Error> errors;              // of the newest reading
+  std::vector<policies::Error> warnings;            // of the last good reading: they refuse nothing
 };
 
 }  // namespace bulkhead::source

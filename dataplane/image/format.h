@@ -84,8 +84,16 @@ struct Identity {
 };
 static_assert(sizeof(Identity) == 32);
 
-/// In the order mesh, platform, application, baseline they are asked; most policies are of the application tier.
-enum PolicyTier : std::uint8_t { kApplicationTier, kPlatformTier, kBaselineTier, kMeshTier, kPolicyTiers };
+/// In the order quarantine, mesh, platform, application, baseline they are asked; most policies are of the
+/// application tier.
+enum PolicyTier : std::uint8_t {
+  kApplicationTier,
+  kPlatformTier,
+  kBaselineTier,
+  kMeshTier,
+  kQuarantineTier,
+  kPolicyTiers
+};
 
 /// What else a policy says. Of the first two at most one; neither: a conversation that it denies is cut silently.
 enum PolicyOptions : std::uint8_t {

@@ -200,7 +200,7 @@ class RuleReader {
     return cannot(name, "found a match that principals do not know");
   }
 
-  static std::string home() { return std::string(kScheme) + std::string(kTrustDomain) + "/"; }
+  static std::string home() { return std::string(kScheme) + Mesh().trust_domain + "/"; }
 
   const bool denies_;
   Ledger& ledger_;
@@ -373,7 +373,7 @@ std::vector<Object> import_rbac(const Item& filter, std::size_t number, const st
   Ledger ledger(file, words, found);
   if (filter["@type"].text().ends_with(kHttpFilter))
     throw Refused{filter, "found Envoy's HTTP filter, expected the network filter: it judges requests"};
-  if (options.namespace_name == kIstioRootNamespace)
+  if (options.namespace_name == Mesh().root_namespace)
     throw Refused{
         filter, "found the namespace " + options.namespace_name + ", whose policies govern every namespace"};
   for (const auto& [key, value] : filter.members()) {

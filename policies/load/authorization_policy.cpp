@@ -43,26 +43,27 @@ std::vector<Value> items_of(const Value& list) {
   return items;
 }
 
-void warn_unborne(const Value& item, const std::string& text) {
-  const std::string home = std::string(kTrustDomain) + "/ns/";
+void warn_unborne(const Value& item, const std::string& text, const std::string& trust_domain) {
+  const std::string home = trust_domain + "/ns/";
   if (text.find('*') == text.npos && (!text.starts_with(home) || text.find("/sa/") == text.npos))
     item.warn("found the principal " + quoted(text) + ", which nobody bears: expected " + home +
               "NAMESPACE/sa/ACCOUNT");
 }
 
-void read_patterns(const Value& list, SourceTerm::Field field, bool negated, Match& match) {
+void read_patterns(const Value& list, SourceTerm::Field field, bool negated, const Mesh& mesh, Match& match) {
   SourceTerm term{field, negated, {}};
   for (const auto& item : items_of(list)) {
     const auto text = item.nonempty_text();
     if (!text) continue;
-    if (field == SourceTerm::Field::kPrincipal) warn_unborne(item, *text);
+    if (field == SourceTerm::Field::kPrincipal) warn_unborne(item, *text, mesh.trust_domain);
     term.patterns.push_back(pattern_of(*text));
   }
   if (list) match.terms.push_back(std::move(term));
 }
 
 /// NAMESPACE/ACCOUNT, or ACCOUNT of the policy's namespace; nothing else than these very texts.
-void read_accounts(const Value& list, bool negated, const std::string& own_namespace, Match& match) {
+void read_accounts(const Value& list, bool negated, const std::string& own_namespace, const Mesh& mesh,
+                   Match& match) {
   constexpr std::size_t kAccountsMax = 16;
   SourceTerm term{SourceTerm::Field::kPrincipal, negated, {}};
   const auto items = items_of(list);
@@ -77,7 +78,7 @@ void read_accounts(const Value& list, bool negated, const std::string& own_names
     const std::string account = slash == text->npos ? *text : text->substr(slash + 1);
     if (wrong_dns_label(home) || wrong_dns_subdomain(account))
       item.fail_expected("ACCOUNT or NAMESPACE/ACCOUNT");
-    term.patterns.push_back({Pattern::Form::kExact, principal(home, account)});
+    term.patterns.push_back({Pattern::Form::kExact, principal(mesh.trust_domain, home, account)});
   }
   if (list) match.terms.push_back(std::move(term));
 }
@@ -115,8 +116,8 @@ void read_addresses(const Value& some, const Value& none, Match& match) {
   addresses.none.insert(addresses.none.end(), holes.begin(), holes.end());
 }
 
-Source source_of(const Match& match) {
-  Source source{match.terms, true, {}};
+Source source_of(const Match& match, const Mesh& mesh) {
+  Source source{match.terms, true, {}, mesh.trust_domain};
   Addresses addresses = match.addresses;
   if (!addresses.limited && addresses.none.empty()) return source;
   source.any_address = false;
@@ -158,8 +159,8 @@ std::optional<PortRanges> read_port_lists(const Value& some, const Value& none) 
 
 class RuleReader {
  public:
-  RuleReader(IstioAction action, const std::string& own_namespace)
-      : action_(action), own_namespace_(own_namespace) {}
+  RuleReader(IstioAction action, const std::string& own_namespace, const Mesh& mesh)
+      : action_(action), own_namespace_(own_namespace), mesh_(mesh) {}
 
   /// Nothing where an ALLOW rule asks for what no packet shows.
   std::optional<Rule> read(const Value& item, std::string name) {
@@ -175,7 +176,7 @@ class RuleReader {
     std::optional<PortRanges> ports = read_to(to);
     for (const auto& condition : items_of(when)) read_when(condition, sources, ports);
 
-    for (const auto& source : sources) rule.peers.emplace_back(source_of(source));
+    for (const auto& source : sources) rule.peers.emplace_back(source_of(source, mesh_));
     rule.all_ports = !ports;
     if (ports)
       for (const auto& [first, last] : ports->ranges())
@@ -204,10 +205,10 @@ class RuleReader {
       const Value list = source.optional(name);
       if (list && (accounts || no_accounts))
         list.fail("found " + std::string(name) + " beside service accounts, expected one of them");
-      read_patterns(list, kind.first, kind.second, match);
+      read_patterns(list, kind.first, kind.second, mesh_, match);
     }
-    read_accounts(accounts, false, own_namespace_, match);
-    read_accounts(no_accounts, true, own_namespace_, match);
+    read_accounts(accounts, false, own_namespace_, mesh_, match);
+    read_accounts(no_accounts, true, own_namespace_, mesh_, match);
     read_addresses(source.optional("ipBlocks"), source.optional("notIpBlocks"), match);
     pass_over(source, {"requestPrincipals", "notRequestPrincipals", "remoteIpBlocks", "notRemoteIpBlocks"});
     return match;
@@ -246,11 +247,11 @@ class RuleReader {
     for (auto& match : sources) {
       if (name == "source.principal" || name == "source.namespace") {
         const Field field = name == "source.principal" ? Field::kPrincipal : Field::kNamespace;
-        read_patterns(values, field, false, match);
-        read_patterns(not_values, field, true, match);
+        read_patterns(values, field, false, mesh_, match);
+        read_patterns(not_values, field, true, mesh_, match);
       } else if (name == "source.serviceAccount") {
-        read_accounts(values, false, own_namespace_, match);
-        read_accounts(not_values, true, own_namespace_, match);
+        read_accounts(values, false, own_namespace_, mesh_, match);
+        read_accounts(not_values, true, own_namespace_, mesh_, match);
       } else if (name == "source.ip") {
         read_addresses(values, not_values, match);
       } else {
@@ -295,6 +296,7 @@ class RuleReader {
 
   const IstioAction action_;
   const std::string& own_namespace_;
+  const Mesh& mesh_;
   bool of_requests_ = false;
 };
 
@@ -311,9 +313,10 @@ bool is_dry_run(const Value& object) {
   return std::find(kTrue.begin(), kTrue.end(), dry_run->scalar) != kTrue.end();
 }
 
-EndpointSelector read_subject(Fields& spec, const std::string& own_namespace) {
+EndpointSelector read_subject(Fields& spec, const std::string& own_namespace,
+                              const std::string& root_namespace) {
   EndpointSelector subject;
-  if (own_namespace != kIstioRootNamespace) subject.namespace_name = own_namespace;
+  if (own_namespace != root_namespace) subject.namespace_name = own_namespace;
   Fields selector = spec.optional("selector").fields();
   if (const auto labels = selector.optional("matchLabels").labels())
     for (const auto& [key, value] : *labels)
@@ -342,9 +345,9 @@ void add_otherwise(const Policy& policy, bool own_node_judged, std::vector<Rule>
 
 }  // namespace
 
-void read_authorization_policy(const Value& object, const Value& spec, Policy& policy) {
+void read_authorization_policy(const Value& object, const Value& spec, const Mesh& mesh, Policy& policy) {
   Fields fields = spec.fields();
-  const EndpointSelector subject = read_subject(fields, policy.namespace_name);
+  const EndpointSelector subject = read_subject(fields, policy.namespace_name, mesh.root_namespace);
   const Value action_value = fields.optional("action");
   fields.accept({"provider"});
   IstioAction action = IstioAction::kAllow;
@@ -362,7 +365,7 @@ void read_authorization_policy(const Value& object, const Value& spec, Policy& p
   std::vector<Rule> rules;
   std::size_t number = 0;
   for (const auto& item : fields.optional("rules").list()) {
-    RuleReader reader(action, policy.namespace_name);
+    RuleReader reader(action, policy.namespace_name, mesh);
     auto rule = reader.read(item, "rules[" + std::to_string(number++) + "]");
     if (rule) rules.push_back(std::move(*rule));
   }

@@ -1,6 +1,6 @@
 // AuthorizationPolicy, security.istio.io/v1 and v1beta1 (one shape): what of it a packet can show.
 //
-//   spec.selector              whom it governs: endpoints of its namespace; in the root namespace, istio-system,
+//   spec.selector              whom it governs: endpoints of its namespace; in the root namespace of the mesh
 //                              of every namespace
 //   spec.action                ALLOW (the default) or DENY; AUDIT is a DENY that is audited; CUSTOM is refused
 //   rules[].from[].source      principals, serviceAccounts, namespaces, ipBlocks and their not-forms, ANDed
@@ -23,10 +23,7 @@
 
 namespace bulkhead::policies {
 
-/// A policy here governs the whole mesh.
-inline constexpr std::string_view kIstioRootNamespace = "istio-system";
-
 /// Clauses, tier, priority and mode. `object`: for its annotations. Dry runs (istio.io/dry-run: "true") are audited.
-void read_authorization_policy(const Value& object, const Value& spec, Policy& policy);
+void read_authorization_policy(const Value& object, const Value& spec, const Mesh& mesh, Policy& policy);
 
 }  // namespace bulkhead::policies

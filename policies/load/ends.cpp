@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "policies/load/cidr_group.h"
 #include "policies/load/objects.h"
 
 namespace bulkhead::policies {
@@ -9,7 +10,8 @@ namespace {
 
 constexpr std::size_t kEndsMax = 64;
 constexpr std::string_view kExpectedEnd =
-    "matchLabels, matchExpressions, namespace, namespaceSelector, cidr, nodes, host, world, any or nobody";
+    "matchLabels, matchExpressions, namespace, namespaceSelector, cidr, cidrGroup, nodes, host, world, any "
+    "or nobody";
 
 EdgeEnd read_selected(Fields& fields, const std::optional<std::string>& own_namespace) {
   EndpointSelector selector;
@@ -30,16 +32,7 @@ EdgeEnd read_selected(Fields& fields, const std::optional<std::string>& own_name
 }
 
 EdgeEnd read_cidr(Fields& fields, bool world_only) {
-  IpBlock peer;
-  const auto block = fields.optional("cidr").block();
-  peer.block = block.value_or(AddressBlock{});
-  for (const auto& item : fields.optional("except").list()) {
-    const auto hole = item.block();
-    if (!hole || !block) continue;
-    if (!contains(*block, *hole) || *block == *hole)
-      item.fail("found " + quoted(format(*hole)) + ", expected a smaller block within " + format(*block));
-    peer.except.push_back(*hole);
-  }
+  IpBlock peer = read_ip_block(fields);
   peer.world_only = world_only;
   return {peer, std::nullopt, false};
 }
@@ -67,15 +60,16 @@ EdgeEnd read_word(Fields& fields, std::string_view word) {
 std::optional<EdgeEnd> read_end(const Value& item, const std::optional<std::string>& own_namespace) {
   Fields fields = item.fields();
   if (!fields.valid()) return std::nullopt;
-  constexpr std::array<std::string_view, 6> kForms = {"cidr", "nodes", "host", "world", "any", "nobody"};
+  constexpr std::array<std::string_view, 7> kForms = {"cidr",  "cidrGroup", "nodes", "host",
+                                                      "world", "any",       "nobody"};
   std::vector<std::string_view> forms;
   for (const auto form : kForms)
     if (fields.has(form)) forms.push_back(form);
   const bool selects = fields.has("matchLabels") || fields.has("matchExpressions") ||
                        fields.has("namespace") || fields.has("namespaceSelector");
   if (selects) forms.insert(forms.begin(), "a selector");
-  refuse_null(fields, {"matchLabels", "matchExpressions", "namespace", "namespaceSelector", "cidr", "nodes",
-                       "world"});
+  refuse_null(fields, {"matchLabels", "matchExpressions", "namespace", "namespaceSelector", "cidr",
+                       "cidrGroup", "nodes", "world"});
   fields.accept({"host", "any", "nobody"});
 
   if (forms.empty()) {
@@ -92,6 +86,7 @@ std::optional<EdgeEnd> read_end(const Value& item, const std::optional<std::stri
   }
   if (selects) return read_selected(fields, own_namespace);
   if (forms[0] == "cidr") return read_cidr(fields, false);
+  if (forms[0] == "cidrGroup") return EdgeEnd{named_group(fields.optional("cidrGroup")), std::nullopt, false};
   if (forms[0] == "world") return read_world(fields.optional("world"));
   if (forms[0] == "nodes")
     return EdgeEnd{NodeSelector{read_selector(fields.optional("nodes"))}, std::nullopt, false};

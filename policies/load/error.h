@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "policies/model/policy.h"
@@ -20,6 +21,13 @@ struct Error {
 /// Line, column and path are left out where they are unknown.
 std::string format(const Error& error);
 
+/// A name that something of another file, or further on in this one, must bear.
+struct Reference {
+  Origin origin;
+  std::string path;
+  std::string name;
+};
+
 /// Collects the errors of one file, and what is no error but should be known. Bounded: past kErrorsMax only the
 /// fact that there are more is kept.
 class Report {
@@ -36,9 +44,14 @@ class Report {
   const std::vector<Error>& warnings() const { return warnings_; }
   void warn(std::uint32_t line, std::uint32_t column, std::string path, std::string message);
 
+  /// Names to be looked up once everything is read: those of CidrGroups.
+  const std::vector<Reference>& references() const { return references_; }
+  void refer(Reference reference) { references_.push_back(std::move(reference)); }
+
  private:
   std::string file_;
   std::vector<Error> errors_, warnings_;
+  std::vector<Reference> references_;
 };
 
 }  // namespace bulkhead::policies

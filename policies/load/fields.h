@@ -33,6 +33,7 @@
 #include "policies/load/document.h"
 #include "policies/load/nearest.h"
 #include "policies/model/address.h"
+#include "policies/model/moment.h"
 
 namespace bulkhead::policies {
 
@@ -65,6 +66,7 @@ class Value {
   /// A whole number with a unit: "250ms", "30s", "5m", "2h".
   std::optional<std::chrono::milliseconds> duration(std::chrono::milliseconds min,
                                                     std::chrono::milliseconds max) const;
+  std::optional<Time> time() const;  // RFC 3339, as policies/model/moment.h says
   /// A whole number, alone or with KiB, MiB, GiB.
   std::optional<std::uint64_t> bytes(std::uint64_t min, std::uint64_t max) const;
   std::optional<AddressBytes> address() const;
@@ -97,6 +99,7 @@ class Value {
 
   void fail(std::string message) const;                 // at this value's place
   void warn(std::string message) const;                 // likewise, but what was read may be used
+  void refer(std::string name) const;                   // a name to be looked up once everything is read
   void fail_expected(std::string_view expected) const;  // "found X, expected Y"
   void fail_spelling(std::string_view word, std::span<const std::string_view> words) const;
 

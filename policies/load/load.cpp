@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "policies/load/authorization_policy.h"
+#include "policies/load/cidr_group.h"
 #include "policies/load/objects.h"
 
 namespace bulkhead::policies {
@@ -36,15 +37,17 @@ constexpr Kind kPolicyKinds[] = {
     {"AdminNetworkPolicy", kAdminNetworkPolicyApis, Scope::kCluster},
     {"AuthorizationPolicy", kAuthorizationPolicyApis, Scope::kNamespace},
     {"BaselineAdminNetworkPolicy", kAdminNetworkPolicyApis, Scope::kCluster, "default"},
+    {"CidrGroup", kBulkheadApis, Scope::kCluster},
     {"ClusterNetworkPolicy", kClusterNetworkPolicyApis, Scope::kCluster},
     {"Invariant", kBulkheadApis, Scope::kCluster},
     {"NetworkPolicy", kNetworkPolicyApis, Scope::kNamespace},
     {"SegmentationPolicy", kBulkheadApis, Scope::kNamespace},
 };
-constexpr std::array<std::string_view, 8> kKinds = {"List",
+constexpr std::array<std::string_view, 9> kKinds = {"List",
                                                     "AdminNetworkPolicy",
                                                     "AuthorizationPolicy",
                                                     "BaselineAdminNetworkPolicy",
+                                                    "CidrGroup",
                                                     "ClusterNetworkPolicy",
                                                     "Invariant",
                                                     "NetworkPolicy",
@@ -82,7 +85,7 @@ void load_file(const File& file, const LoadOptions& options, PolicySet& policies
   read_documents(file.text, report, options.limits, [&](const YamlNode& document) {
     for (const auto& object : objects_of(document, report)) {
       if (is_policy(object))
-        read_policy(object, policies);
+        read_policy(object, options.mesh, policies);
       else
         refuse_other(object, options.skip_other_kinds);
     }
@@ -97,13 +100,14 @@ void append_by_line(const std::vector<Error>& from, std::vector<Error>& to) {
   });
 }
 
-void take(const Report& report, Loaded& loaded) {
+void take(const Report& report, Loaded& loaded, std::vector<Reference>& references) {
+  references.insert(references.end(), report.references().begin(), report.references().end());
   append_by_line(report.errors(), loaded.errors);
   append_by_line(report.warnings(), loaded.warnings);
 }
 
-void finish(PolicySet policies, Loaded& loaded) {
-  settle_set(policies, loaded.errors);
+void finish(PolicySet policies, std::span<const Reference> references, Loaded& loaded) {
+  settle_set(policies, references, loaded.errors);
   if (loaded.ok()) loaded.policies = std::move(policies);
 }
 
@@ -181,7 +185,7 @@ bool refuse_other(const Object& object, bool skip_other_kinds) {
   return true;
 }
 
-bool read_policy(const Object& object, PolicySet& into) {
+bool read_policy(const Object& object, const Mesh& mesh, PolicySet& into) {
   const Kind& kind = *find_kind(object.kind);
   const std::size_t errors = object.value.errors_so_far();
   Fields fields(object.value);
@@ -191,6 +195,12 @@ bool read_policy(const Object& object, PolicySet& into) {
     fields.finish();
     return object.value.errors_so_far() == errors;
   };
+  if (object.kind == "CidrGroup") {
+    CidrGroup group{metadata.name, {}, object.value.origin()};
+    read_cidr_group(fields.required("spec"), group);
+    into.groups.push_back(std::move(group));  // a wrong one, too: who names it is not wrong beside
+    return good();
+  }
   if (object.kind == "Invariant") {
     Invariant invariant{metadata.name, {}, object.value.origin()};
     read_invariant(fields.required("spec"), invariant);
@@ -212,7 +222,7 @@ bool read_policy(const Object& object, PolicySet& into) {
   } else if (object.kind == "ClusterNetworkPolicy") {
     read_cluster_network_policy(fields.required("spec"), object.api_version == kPolicyApiV1Beta1, policy);
   } else if (object.kind == "AuthorizationPolicy") {
-    read_authorization_policy(object.value, fields.optional("spec"), policy);
+    read_authorization_policy(object.value, fields.optional("spec"), mesh, policy);
   } else {
     read_segmentation_policy(fields.required("spec"), policy);
   }
@@ -221,7 +231,7 @@ bool read_policy(const Object& object, PolicySet& into) {
   return true;
 }
 
-void settle_set(PolicySet& set, std::vector<Error>& errors) {
+void settle_set(PolicySet& set, std::span<const Reference> references, std::vector<Error>& errors) {
   settle(
       set.policies,
       [](const Policy& policy) { return std::tie(policy.kind, policy.namespace_name, policy.name); },
@@ -229,30 +239,36 @@ void settle_set(PolicySet& set, std::vector<Error>& errors) {
   settle(
       set.invariants, [](const Invariant& invariant) { return std::string_view(invariant.name); },
       [](const Invariant& invariant) { return "Invariant " + invariant.name; }, errors);
+  settle(
+      set.groups, [](const CidrGroup& group) { return std::string_view(group.name); },
+      [](const CidrGroup& group) { return "CidrGroup " + group.name; }, errors);
+  fill_groups(set, references, errors);
 }
 
 Loaded load(std::span<const File> files, const LoadOptions& options) {
   PolicySet policies;
+  std::vector<Reference> references;
   Loaded loaded;
   for (const auto& file : files) {
     Report report(file.name);
     load_file(file, options, policies, report);
-    take(report, loaded);
+    take(report, loaded, references);
   }
-  finish(std::move(policies), loaded);
+  finish(std::move(policies), references, loaded);
   return loaded;
 }
 
 Loaded load_paths(std::span<const std::string> paths, const LoadOptions& options) {
   PolicySet policies;
+  std::vector<Reference> references;
   Loaded loaded;
   for (const auto& path : paths) {
     Report report(path);
     if (auto text = read_file(path, report, options.limits))
       load_file({path, std::move(*text)}, options, policies, report);
-    take(report, loaded);
+    take(report, loaded, references);
   }
-  finish(std::move(policies), loaded);
+  finish(std::move(policies), references, loaded);
   return loaded;
 }
 

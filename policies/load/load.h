@@ -41,6 +41,7 @@ struct Loaded {
 struct LoadOptions {
   bool skip_other_kinds = false;  // objects that are not policies are passed over, not refused
   Limits limits;
+  Mesh mesh = {};
 };
 
 Loaded load(std::span<const File> files, const LoadOptions& options = {});
@@ -61,13 +62,15 @@ std::vector<Object> objects_of(const YamlNode& document, Report& report);
 
 bool is_policy(const Object& object);
 /// Only for is_policy() objects. False if errors were reported.
-bool read_policy(const Object& object, PolicySet& into);
+bool read_policy(const Object& object, const Mesh& mesh, PolicySet& into);
 
 /// For an object that is not is_policy(): reports it and returns true, unless it may be passed over. Kinds that
 /// decide about traffic, and slips of the pen for ours, are never passed over: that would change who is allowed.
 bool refuse_other(const Object& object, bool skip_other_kinds);
 
-/// Sorts into the set's order and adds an error for each object that is there twice.
-void settle_set(PolicySet& set, std::vector<Error>& errors);
+/// Once everything is read: sorts into the set's order, and puts the blocks of CidrGroups where these are named.
+/// Adds an error for each object that is there twice and for each reference to nobody. `references` are those of
+/// all reports.
+void settle_set(PolicySet& set, std::span<const Reference> references, std::vector<Error>& errors);
 
 }  // namespace bulkhead::policies

@@ -6,6 +6,8 @@
 // everyone. Ends outside (blocks, nodes, host, world) have no side to judge, so they give no clause, and neither
 // does `nobody`, which matches nothing: an allow edge with it at one end only isolates the other.
 //
+// An edge that has expired gives no clause any more: it neither decides nor isolates.
+//
 // In the platform and the baseline tier the edges are asked in the order written, may pass, and isolate nobody.
 #include <algorithm>
 #include <set>
@@ -17,10 +19,11 @@ namespace bulkhead::policies {
 namespace {
 
 void add_clauses(Direction direction, const std::vector<EdgeEnd>& subjects,
-                 const std::vector<EdgeEnd>& others, const Rule& rule, bool isolates, Policy& policy) {
+                 const std::vector<EdgeEnd>& others, const Rule& rule, bool isolates,
+                 std::optional<Time> expires, Policy& policy) {
   for (const auto& end : subjects) {
     if (!end.subject) continue;
-    Clause clause{direction, *end.subject, isolates && end.isolates, {rule}};
+    Clause clause{direction, *end.subject, isolates && end.isolates, {rule}, expires};
     clause.rules[0].peers = peers_of(others);
     policy.clauses.push_back(std::move(clause));
   }
@@ -80,7 +83,20 @@ void read_mode(Fields& spec, Policy& policy) {
                     .value_or(Mode::kEnforce);
 }
 
-void read_edge(const Value& item, std::set<std::string>& names, Policy& policy) {
+/// The edge's own end, or that of its policy if that comes first.
+std::optional<Time> read_expires(Fields& edge, std::optional<Time> of_policy) {
+  refuse_null(edge, {"expires"});
+  const Value value = edge.optional("expires");
+  const auto own = value.time();
+  if (own && of_policy && *own > *of_policy)
+    value.warn("found " + format(*own) + ", when the whole policy has expired already, at " +
+               format(*of_policy));
+  if (!own || !of_policy) return own ? own : of_policy;
+  return std::min(*own, *of_policy);
+}
+
+void read_edge(const Value& item, std::set<std::string>& names, std::optional<Time> policy_expires,
+               Policy& policy) {
   Fields fields = item.fields();
   Rule rule;
   rule.origin = item.origin();
@@ -122,8 +138,9 @@ void read_edge(const Value& item, std::set<std::string>& names, Policy& policy) 
                           : at == At::kSender ? "the sender's end"
                                               : "the receiver's end") +
               ", expected one: this edge would govern nobody");
-  if (at != At::kReceiver) add_clauses(Direction::kEgress, from, to, rule, isolates, policy);
-  if (at != At::kSender) add_clauses(Direction::kIngress, to, from, rule, isolates, policy);
+  const auto expires = read_expires(fields, policy_expires);
+  if (at != At::kReceiver) add_clauses(Direction::kEgress, from, to, rule, isolates, expires, policy);
+  if (at != At::kSender) add_clauses(Direction::kIngress, to, from, rule, isolates, expires, policy);
 }
 
 }  // namespace
@@ -138,7 +155,9 @@ void read_segmentation_policy(const Value& spec, Policy& policy) {
   const auto items = edges.list();
   if (edges.is_list() && edges.node()->items.empty())
     edges.fail("found an empty list, expected at least one edge");
-  for (const auto& item : items) read_edge(item, names, policy);
+  refuse_null(fields, {"expires"});
+  const auto expires = fields.optional("expires").time();
+  for (const auto& item : items) read_edge(item, names, expires, policy);
 }
 
 }  // namespace bulkhead::policies

@@ -89,6 +89,10 @@ void Value::warn(std::string message) const {
   report_->warn(at.line, at.column, path_, std::move(message));
 }
 
+void Value::refer(std::string name) const {
+  if (report_ != nullptr) report_->refer({origin(), path_, std::move(name)});
+}
+
 void Value::fail_expected(std::string_view expected) const {
   fail("found " + (written_ != nullptr ? describe_found(*written_) : "nothing") + ", expected " +
        std::string(expected));
@@ -167,6 +171,16 @@ std::optional<std::chrono::milliseconds> Value::duration(std::chrono::millisecon
                 in_units(static_cast<std::uint64_t>(max.count()), kTimeUnits) +
                 ", a whole number with ms, s, m or h");
   return std::nullopt;
+}
+
+std::optional<Time> Value::time() const {
+  const std::string* text = scalar_for("a moment");
+  if (text == nullptr) return std::nullopt;
+  const auto result = parse_time(*text);
+  if (!result)
+    fail_expected(
+        "a moment with its zone, to the second, such as 2026-12-01T08:00:00Z or 2026-12-01T09:00:00+01:00");
+  return result;
 }
 
 std::optional<std::uint64_t> Value::bytes(std::uint64_t min, std::uint64_t max) const {

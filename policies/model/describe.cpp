@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <span>
+
 #include "policies/model/address.h"
 #include "policies/model/policy.h"
 
@@ -62,7 +65,7 @@ struct PeerWords {
       text += separator + format(hole);
       separator = ", ";
     }
-    return text;
+    return peer.group.empty() ? text : text + " of group " + peer.group;
   }
   std::string operator()(const Source& peer) const {
     std::vector<std::string> parts;
@@ -103,7 +106,7 @@ std::string describe(const Invariant& invariant, const Demand& demand) {
 }
 
 std::string_view name(Tier tier) {
-  constexpr std::string_view kNames[] = {"mesh", "platform", "application", "baseline"};
+  constexpr std::string_view kNames[] = {"quarantine", "mesh", "platform", "application", "baseline"};
   return kNames[static_cast<std::size_t>(tier)];
 }
 
@@ -140,9 +143,38 @@ std::string describe(const PortMatch& port) {
          (port.first == port.last ? "" : "-" + std::to_string(port.last));
 }
 
+namespace {
+
+const std::string* group_of(const Peer& peer) {
+  const auto* block = std::get_if<IpBlock>(&peer);
+  return block != nullptr && !block->group.empty() ? &block->group : nullptr;
+}
+
+/// "group corp (10.0.0.0/8, 192.0.2.0/24 and 7 more)", of neighbours that were taken of one group.
+std::string describe_group(std::span<const Peer> peers) {
+  constexpr std::size_t kBlocksShown = 3;
+  std::vector<std::string> blocks;
+  for (const Peer& peer : peers.first(std::min(peers.size(), kBlocksShown))) {
+    IpBlock block = std::get<IpBlock>(peer);
+    block.group.clear();
+    blocks.push_back(describe(block));
+  }
+  const std::size_t more = peers.size() - blocks.size();
+  return "group " + *group_of(peers[0]) + " (" + join(blocks, ", ") +
+         (more != 0 ? " and " + std::to_string(more) + " more" : "") + ")";
+}
+
+}  // namespace
+
 std::string describe_peers(const Rule& rule) {
   std::vector<std::string> parts;
-  for (const auto& peer : rule.peers) parts.push_back(describe(peer));
+  const std::span<const Peer> peers(rule.peers);
+  for (std::size_t i = 0, end; i < peers.size(); i = end) {
+    const std::string* group = group_of(peers[i]);
+    for (end = i + 1; group != nullptr && end < peers.size(); ++end)
+      if (const std::string* next = group_of(peers[end]); next == nullptr || *next != *group) break;
+    parts.push_back(group != nullptr ? describe_group(peers.subspan(i, end - i)) : describe(peers[i]));
+  }
   return parts.empty() ? "nobody" : join(parts, "; ");
 }
 

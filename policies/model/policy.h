@@ -10,6 +10,7 @@
 //
 // Meaning, per direction and per subject endpoint (the sender's egress and the receiver's ingress must both
 // allow). The first step that answers ends the matter:
+//   first, quarantine (quarantine.h): where the subject is quarantined, or else its peer, deny.
 //   0. mesh tier (Istio's AuthorizationPolicy): asked like the platform tier, but it only denies, or passes to
 //      step 1: another layer, beside whatever the others say. Of policies of one priority, pass beats deny: one
 //      of them that admits a packet is enough.
@@ -61,14 +62,15 @@
 #include <vector>
 
 #include "policies/model/cluster.h"
+#include "policies/model/moment.h"
 
 namespace bulkhead::policies {
 
 enum class Direction : std::uint8_t { kIngress, kEgress };
 enum class Action : std::uint8_t { kAllow, kDeny, kPass };
 
-/// In the order in which they are asked.
-enum class Tier : std::uint8_t { kMesh, kPlatform, kApplication, kBaseline };
+/// In the order in which they are asked. No policy is of the tier kQuarantine: its rules are made of Quarantines.
+enum class Tier : std::uint8_t { kQuarantine, kMesh, kPlatform, kApplication, kBaseline };
 
 /// Where a thing was written. Lines and columns count from 1; 0 means unknown.
 struct Origin {
@@ -119,6 +121,7 @@ struct IpBlock {
   AddressBlock block;
   std::vector<AddressBlock> except;  // each a strict subset of block
   bool world_only = false;           // no address that an endpoint or a node owns
+  std::string group = {};            // of which CidrGroup it was taken; for people, and empty for most
   auto operator<=>(const IpBlock&) const = default;
   bool contains(const AddressBytes& address) const;  // whoever owns it
 };
@@ -156,12 +159,20 @@ struct SourceTerm {
   auto operator<=>(const SourceTerm&) const = default;
 };
 
+/// What the mesh was installed with, as its AuthorizationPolicies take it for granted.
+struct Mesh {
+  std::string trust_domain = "cluster.local";   // of every endpoint
+  std::string root_namespace = "istio-system";  // a policy here governs the whole mesh
+  bool operator==(const Mesh&) const = default;
+};
+
 /// Who sends, by service account and namespace, and from where: everything said must hold. Nodes and world have
 /// neither account nor namespace, so negated terms alone match them.
 struct Source {
   std::vector<SourceTerm> terms;  // all must hold
   bool any_address = true;
-  std::vector<IpBlock> blocks;  // unless any_address: one must contain the address
+  std::vector<IpBlock> blocks;                 // unless any_address: one must contain the address
+  std::string trust_domain = "cluster.local";  // of every endpoint; one for all of a set
   auto operator<=>(const Source&) const = default;
   /// Whether the terms hold. Empty texts: who has none.
   bool matches_identity(std::string_view namespace_name, std::string_view service_account) const;
@@ -169,10 +180,9 @@ struct Source {
   bool matches(const Endpoint* endpoint, const AddressBytes& address) const;
 };
 
-/// The trust domain of every endpoint.
-inline constexpr std::string_view kTrustDomain = "cluster.local";
-/// "cluster.local/ns/NAMESPACE/sa/ACCOUNT"; empty without an account.
-std::string principal(std::string_view namespace_name, std::string_view service_account);
+/// "TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT"; empty without an account.
+std::string principal(std::string_view trust_domain, std::string_view namespace_name,
+                      std::string_view service_account);
 
 using Peer = std::variant<Everyone, EndpointSelector, IpBlock, LocalNode, World, NodeSelector, Source>;
 
@@ -201,6 +211,9 @@ struct Clause {
   EndpointSelector subject;
   bool isolates = false;  // in the application tier only
   std::vector<Rule> rules;
+  std::optional<Time> expires =
+      {};  // from then on it is as if it were not written: it isolates nobody either
+  bool in_force(Time now) const { return !expires || now < *expires; }
 };
 
 inline constexpr std::uint32_t kPriorityMax = 1000;
@@ -252,12 +265,37 @@ struct Invariant {
   bool operator==(const Invariant&) const = default;
 };
 
+/// Blocks under a name, for policies to speak of. Decides nothing: load/ puts its blocks where it is named.
+struct CidrGroup {
+  std::string name;
+  std::vector<IpBlock> blocks;  // sorted, unique, those of the groups in it too; their `group` is empty
+  Origin origin;
+};
+
 /// In one order on every machine: by kind, namespace, name. Two objects with one (kind, namespace, name) are
 /// an error of load/.
 struct PolicySet {
   std::vector<Policy> policies;
   std::vector<Invariant> invariants = {};  // by name
+  std::vector<CidrGroup> groups = {};      // by name
 };
+
+/// When clauses expire, each moment once, ascending.
+std::vector<Time> expiries(const PolicySet& set);
+
+/// What expires, for people: each rule once, though its clauses are many.
+struct Expiry {
+  const Policy* policy = nullptr;
+  const Rule* rule = nullptr;
+  Time at{};
+  bool isolates = false;  // in some direction, until then
+};
+/// Those that expire no later than `until`, in the set's order.
+std::vector<Expiry> expiring(const PolicySet& set, Time until);
+/// "SegmentationPolicy shop/shop, rule 'probe' expires at 2026-12-01T08:00:00Z, in 3 days; ..."
+std::string describe(const Expiry& expiry, Time now);
+/// What is left at `now`: without expired clauses, and without policies that had no others.
+PolicySet without_expired(PolicySet set, Time now);
 
 /// The node's answer where no policy speaks.
 struct Posture {
@@ -270,7 +308,7 @@ struct Posture {
 std::string describe(const Policy& policy);
 /// "Invariant walls, never 'world-to-db'".
 std::string describe(const Invariant& invariant, const Demand& demand);
-/// "allow", "deny", "pass"; "mesh", "platform", "application", "baseline".
+/// "allow", "deny", "pass"; "quarantine", "mesh", "platform", "application", "baseline".
 std::string_view name(Action action);
 std::string_view name(Tier tier);
 std::string_view name(Established established);  // "keep", "reevaluate", "reset"

@@ -20,7 +20,7 @@ bool Pattern::matches(std::string_view candidate) const {
 }
 
 bool Source::matches_identity(std::string_view namespace_name, std::string_view service_account) const {
-  const std::string own_principal = principal(namespace_name, service_account);
+  const std::string own_principal = principal(trust_domain, namespace_name, service_account);
   return std::all_of(terms.begin(), terms.end(), [&](const SourceTerm& term) {
     const std::string_view text =
         term.field == SourceTerm::Field::kPrincipal ? std::string_view(own_principal) : namespace_name;
@@ -38,9 +38,10 @@ bool Source::matches(const Endpoint* endpoint, const AddressBytes& address) cons
                              : matches_identity(endpoint->namespace_name, endpoint->service_account);
 }
 
-std::string principal(std::string_view namespace_name, std::string_view service_account) {
+std::string principal(std::string_view trust_domain, std::string_view namespace_name,
+                      std::string_view service_account) {
   if (service_account.empty()) return {};
-  std::string text(kTrustDomain);
+  std::string text(trust_domain);
   text.append("/ns/").append(namespace_name).append("/sa/").append(service_account);
   return text;
 }

@@ -29,8 +29,21 @@ bool matches(const PortMatch& match, const Endpoint* receiver, Protocol protocol
 }  // namespace
 
 Oracle::Oracle(const Cluster& cluster, const PolicySet& policies, const Posture& posture,
-               std::string local_node)
-    : cluster_(cluster), policies_(policies), posture_(posture), local_node_(std::move(local_node)) {}
+               std::string local_node, std::span<const Quarantine> quarantines, std::optional<Time> now)
+    : cluster_(cluster),
+      policies_(policies),
+      posture_(posture),
+      local_node_(std::move(local_node)),
+      quarantines_(quarantines),
+      now_(now) {}
+
+const Quarantine* Oracle::quarantine_of(const End& end) const {
+  if (end.endpoint == nullptr) return nullptr;
+  const auto found =
+      std::find_if(quarantines_.begin(), quarantines_.end(),
+                   [&](const Quarantine& quarantine) { return quarantine.holds(*end.endpoint); });
+  return found != quarantines_.end() ? &*found : nullptr;
+}
 
 End Oracle::end(const AddressBytes& address) const {
   for (const auto& endpoint : cluster_.endpoints)
@@ -49,6 +62,11 @@ bool Oracle::on_node(const Endpoint& endpoint, const AddressBytes& address) cons
   const std::string& name = endpoint.node.empty() ? local_node_ : endpoint.node;
   return std::any_of(cluster_.nodes.begin(), cluster_.nodes.end(),
                      [&](const Node& node) { return node.name == name && owns(node.addresses, address); });
+}
+
+bool Oracle::governs(const Clause& clause, const Question& question) const {
+  if (now_ && !clause.in_force(*now_)) return false;
+  return clause.direction == question.direction && selects(clause.subject, question.subject);
 }
 
 bool Oracle::selects(const EndpointSelector& selector, const End& end) const {
@@ -87,7 +105,7 @@ bool Oracle::matches(const Rule& rule, const Question& question) const {
 
 const Rule* Oracle::first_match(const Policy& policy, const Question& question) const {
   for (const auto& clause : policy.clauses) {
-    if (clause.direction != question.direction || !selects(clause.subject, question.subject)) continue;
+    if (!governs(clause, question)) continue;
     for (const auto& rule : clause.rules)
       if (matches(rule, question)) return &rule;
   }
@@ -129,7 +147,7 @@ Side Oracle::judge_application(const Question& question) const {
   for (const auto& policy : policies_.policies) {
     if (policy.tier != Tier::kApplication || !is_asked(policy, question)) continue;
     for (const auto& clause : policy.clauses) {
-      if (clause.direction != question.direction || !selects(clause.subject, question.subject)) continue;
+      if (!governs(clause, question)) continue;
       if (clause.isolates && isolated.policy == nullptr)
         isolated = {false, Reason::kIsolated, &policy, nullptr, {}, {}, Established::kKeep};
       if (clause.isolates) isolated.established = std::max(isolated.established, policy.established);
@@ -150,6 +168,12 @@ Side Oracle::judge_application(const Question& question) const {
 Side Oracle::judge_side(const Question& question) const {
   const End& subject = question.subject;
   if (subject.endpoint == nullptr) return {true, Reason::kNoEnd};
+  for (const End* end : {&subject, &question.peer})
+    if (const Quarantine* quarantine = quarantine_of(*end)) {
+      Side side{false, Reason::kQuarantined};
+      side.quarantine = quarantine;
+      return side;
+    }
   const bool own_node = subject.endpoint->kubernetes && question.peer.node != nullptr &&
                         on_node(*subject.endpoint, question.peer.address);
 

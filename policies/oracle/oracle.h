@@ -6,19 +6,22 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "policies/model/policy.h"
+#include "policies/model/quarantine.h"
 
 namespace bulkhead::policies {
 
 enum class Reason : std::uint8_t {
-  kSelf,      // an endpoint and itself
-  kRule,      // a rule of a policy
-  kOwnNode,   // an endpoint that follows Kubernetes, with its own node
-  kIsolated,  // isolated by a policy, and no rule allows it
-  kPosture,   // no policy speaks of it
-  kNoEnd,     // world and nodes have no side of their own
+  kSelf,         // an endpoint and itself
+  kQuarantined,  // this end, or else the other
+  kRule,         // a rule of a policy
+  kOwnNode,      // an endpoint that follows Kubernetes, with its own node
+  kIsolated,     // isolated by a policy, and no rule allows it
+  kPosture,      // no policy speaks of it
+  kNoEnd,        // world and nodes have no side of their own
 };
 
 /// A pass rule that led a packet out of its tier.
@@ -35,6 +38,7 @@ struct Side {
   const Rule* rule = nullptr;           // kRule only
   Passed platform = {}, baseline = {};  // on the way to the answer
   Established established = Established::kReevaluate;  // of a conversation that this denies
+  const Quarantine* quarantine = nullptr;              // kQuarantined only
 };
 
 struct Judgement {
@@ -59,10 +63,11 @@ struct End {
 
 class Oracle {
  public:
-  /// Keeps references: cluster and policies outlive it and do not change. `local_node` names the node of
-  /// endpoints that name none.
+  /// Keeps references: cluster, policies and quarantines outlive it and do not change. `local_node` names the
+  /// node of endpoints that name none. Without `now` nothing has expired.
   Oracle(const Cluster& cluster, const PolicySet& policies, const Posture& posture,
-         std::string local_node = {});
+         std::string local_node = {}, std::span<const Quarantine> quarantines = {},
+         std::optional<Time> now = {});
 
   /// Whose address that is: an endpoint's (host-network ones own none), else a node's, else nobody's.
   End end(const AddressBytes& address) const;
@@ -96,9 +101,11 @@ class Oracle {
   Judgement judge(const End& source, const End& destination, Protocol protocol, std::uint16_t port,
                   bool audited) const;
   Side judge_side(const Question& question) const;
+  const Quarantine* quarantine_of(const End& end) const;
   Side judge_ordered_tier(Tier tier, const Question& question) const;
   Side judge_application(const Question& question) const;
   const Rule* first_match(const Policy& policy, const Question& question) const;
+  bool governs(const Clause& clause, const Question& question) const;
   bool selects(const EndpointSelector& selector, const End& end) const;
   bool matches(const Rule& rule, const Question& question) const;
   bool matches(const Peer& peer, const End& subject, const End& other) const;
@@ -108,6 +115,8 @@ class Oracle {
   const PolicySet& policies_;
   Posture posture_;
   std::string local_node_;
+  std::span<const Quarantine> quarantines_;
+  std::optional<Time> now_;
 };
 
 }  // namespace bulkhead::policies

@@ -38,7 +38,8 @@ class Ends {
  public:
   explicit Ends(const Scenario& scenario)
       : scenario_(scenario),
-        oracle_(scenario.cluster, scenario.policies, scenario.posture, scenario.local_node) {}
+        oracle_(scenario.cluster, scenario.policies, scenario.posture, scenario.local_node,
+                scenario.quarantines, scenario.now) {}
 
   Answer expected(const Packet& packet) const {
     const auto source = oracle_.end(packet.source), destination = oracle_.end(packet.destination);
@@ -81,6 +82,11 @@ class Ends {
     return policies::describe(policy) + " " + rule.name + " line " + std::to_string(rule.origin.line);
   }
 
+  static std::string words_of(const policies::Quarantine& quarantine) {
+    return std::string(policies::kQuarantineKind) + " " + quarantine.namespace_name + "/" + quarantine.name +
+           " " + policies::describe(quarantine) + " line 0";
+  }
+
   static std::string passed(const policies::Side& side) {
     std::string text;
     for (const policies::Passed& by : {side.platform, side.baseline})
@@ -92,8 +98,11 @@ class Ends {
     Answer result;
     result.direction = direction;
     if (side.rule != nullptr) result.rule = words_of(*side.policy, *side.rule);
+    if (side.quarantine != nullptr) result.rule = words_of(*side.quarantine);
     if (side.allow) return result;
-    result.fate = side.reason == policies::Reason::kRule       ? abi::Fate::kDeniedPolicy
+    const bool by_rule =
+        side.reason == policies::Reason::kRule || side.reason == policies::Reason::kQuarantined;
+    result.fate = by_rule                                      ? abi::Fate::kDeniedPolicy
                   : side.reason == policies::Reason::kIsolated ? abi::Fate::kDeniedDefault
                                                                : abi::Fate::kDeniedPosture;
     return result;
@@ -159,7 +168,9 @@ std::optional<std::string> find_disagreement(const Scenario& scenario, std::span
                                           .policies = scenario.policies,
                                           .posture = scenario.posture,
                                           .node = {.name = scenario.local_node},
-                                          .subjects = scenario.subjects});
+                                          .subjects = scenario.subjects,
+                                          .now = scenario.now,
+                                          .quarantines = scenario.quarantines});
   if (const auto* refusal = std::get_if<compile::Refusal>(&compiled)) return "refused: " + refusal->reason;
   const auto& output = std::get<compile::Output>(compiled);
   const auto validated = image::validate(output.policy, output.binding);

@@ -71,7 +71,8 @@ class Checker {
   static constexpr Tier kOrdered[] = {Tier::kPlatform, Tier::kBaseline};
 
   Side ask(const PolicySet& policies, const Packet& packet, Direction direction) const {
-    const Oracle oracle(scenario_.cluster, policies, scenario_.posture, scenario_.local_node);
+    const Oracle oracle(scenario_.cluster, policies, scenario_.posture, scenario_.local_node,
+                        scenario_.quarantines, scenario_.now);
     const auto judged = oracle.judge(packet.source, packet.destination, packet.protocol, packet.port);
     return direction == Direction::kIngress ? judged.ingress : judged.egress;
   }
@@ -104,7 +105,8 @@ class Checker {
 
   bool judged_here(const policies::AddressBytes& address) const {
     if (scenario_.subjects == compile::Subjects::kEvery) return true;
-    const Oracle oracle(scenario_.cluster, scenario_.policies, scenario_.posture, scenario_.local_node);
+    const Oracle oracle(scenario_.cluster, scenario_.policies, scenario_.posture, scenario_.local_node,
+                        scenario_.quarantines, scenario_.now);
     const auto end = oracle.end(address);
     return end.endpoint != nullptr &&
            (end.endpoint->node.empty() || end.endpoint->node == scenario_.local_node);

@@ -16,6 +16,7 @@ constexpr const char* kKeys[] = {"app", "tier", "env"};
 constexpr const char* kValues[] = {"a", "b", "c", ""};
 constexpr const char* kNamespaces[] = {"blue", "green", "red", "undeclared"};
 constexpr const char* kAccounts[] = {"default", "web", "db"};
+constexpr std::uint32_t kNow = 1'800'000'000;
 constexpr const char* kPortNames[] = {"http", "dns", "ops"};
 constexpr const char* kBlocks[] = {
     "0.0.0.0/0",   "10.0.0.0/8",   "10.0.0.0/16",    "10.0.1.0/24",   "10.0.1.0/30",    "10.0.1.2/32",
@@ -51,6 +52,8 @@ class Maker {
   Scenario run() {
     scenario_.posture = {dice_.chance(40) ? Action::kAllow : Action::kDeny, dice_.chance(30)};
     make_cluster();
+    make_quarantines();
+    if (dice_.chance(60)) scenario_.now = Time(std::chrono::seconds(kNow));
     crowded_ = dice_.chance(25);
     audits_ = dice_.chance(40);
     const std::uint32_t policies = dice_.below(10);
@@ -86,6 +89,18 @@ class Maker {
     // Now and then so many that selectors are answered from the index of labels.
     const std::uint32_t endpoints = dice_.chance(3) ? 100 + dice_.below(150) : 1 + dice_.below(12);
     for (std::uint32_t i = 0; i < endpoints; ++i) scenario_.cluster.endpoints.push_back(endpoint(i));
+  }
+
+  /// Of few scenarios, of few endpoints each; now and then of one that is not there.
+  void make_quarantines() {
+    if (!dice_.chance(30)) return;
+    std::set<std::pair<std::string, std::string>> names;
+    for (std::uint32_t i = 1 + dice_.below(3); i > 0; --i) {
+      const Endpoint& endpoint = dice_.pick(scenario_.cluster.endpoints);
+      names.emplace(endpoint.namespace_name, dice_.chance(10) ? "nobody" : endpoint.name);
+    }
+    for (const auto& [home, name] : names)
+      scenario_.quarantines.push_back({home, name, "reason " + name, "author"});
   }
 
   Endpoint endpoint(std::uint32_t number) {
@@ -155,6 +170,7 @@ class Maker {
       const AddressBlock hole = *parse_block(dice_.pick(kBlocks));
       if (hole != result.block && contains(result.block, hole)) result.except.push_back(hole);
     }
+    if (dice_.chance(20)) result.group = dice_.chance(50) ? "corp" : "home";
     std::sort(result.except.begin(), result.except.end());
     result.except.erase(std::unique(result.except.begin(), result.except.end()), result.except.end());
     return result;
@@ -167,7 +183,7 @@ class Maker {
     const bool whole = field == SourceTerm::Field::kPrincipal;
     switch (form) {
       case Form::kExact:
-        return {form, whole ? principal(home, account) : home};
+        return {form, whole ? principal("cluster.local", home, account) : home};
       case Form::kPrefix:
         return {form, whole ? "cluster.local/ns/" + home.substr(0, 2) : home.substr(0, 1)};
       case Form::kSuffix:
@@ -266,6 +282,7 @@ class Maker {
       clause.direction = static_cast<Direction>(dice_.below(2));
       if (!crowded_ || dice_.chance(30)) clause.subject = endpoint_selector(policy.namespace_name);
       clause.isolates = dice_.chance(60);
+      if (dice_.chance(20)) clause.expires = Time(std::chrono::seconds(kNow - 1 + dice_.below(3)));
       const std::uint32_t rules = dice_.below(4);
       for (std::uint32_t r = 0; r < rules; ++r)
         clause.rules.push_back(rule(policy.tier, policy.namespace_name, r));
@@ -330,6 +347,8 @@ std::string describe(const Scenario& scenario) {
       << (scenario.posture.action == Action::kAllow ? "allow" : "deny")
       << (scenario.posture.strict ? " strict" : "") << ", local node " << scenario.local_node << ", subjects "
       << (scenario.subjects == compile::Subjects::kEvery ? "every" : "local") << '\n';
+  for (const auto& each : scenario.quarantines)
+    out << "quarantine " << each.namespace_name << '/' << each.name << '\n';
   for (const auto& entry : scenario.cluster.namespaces)
     out << "namespace " << entry.name << text(entry.labels) << '\n';
   for (const auto& node : scenario.cluster.nodes) {

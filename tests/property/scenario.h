@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "controlplane/compile/compile.h"
 #include "policies/model/policy.h"
+#include "policies/model/quarantine.h"
 
 namespace bulkhead::property {
 
@@ -23,6 +25,8 @@ struct Scenario {
   policies::Posture posture;
   std::string local_node;
   compile::Subjects subjects = compile::Subjects::kEvery;
+  std::vector<policies::Quarantine> quarantines;
+  std::optional<policies::Time> now;
 };
 
 /// The same for a seed on every machine.

@@ -13,7 +13,7 @@ class Shrinker {
   Scenario run() {
     for (bool smaller = true; smaller;) {
       smaller = drop(scenario_.policies.policies) | drop(scenario_.cluster.endpoints) |
-                drop(scenario_.cluster.namespaces);
+                drop(scenario_.cluster.namespaces) | drop(scenario_.quarantines);
       for (auto& policy : scenario_.policies.policies) {
         smaller |= drop(policy.clauses);
         for (auto& clause : policy.clauses) {

@@ -168,8 +168,7 @@ FlowTable flow_table_of(const publish::Regions& regions) {
   return table;
 }
 
-ControlplaneReply ask_controlplane(const Invocation& invocation, const Value& request) {
-  constexpr int kTimeoutMs = 5000;
+ControlplaneReply ask_controlplane(const Invocation& invocation, const Value& request, int timeout_ms) {
   constexpr std::size_t kReplyBytesMax = std::size_t{64} << 20;
   const std::string path = invocation.run_dir + "/controlplane.sock";
   const auto nobody = [&](const std::string& reason) {
@@ -182,16 +181,16 @@ ControlplaneReply ask_controlplane(const Invocation& invocation, const Value& re
   const publish::Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd || connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return nobody(reason_of(errno));
-  const std::string line = request.dump() + "\n";
+  const std::string line = request.dump(-1, ' ', false, Value::error_handler_t::replace) + "\n";
   if (send(fd.get(), line.data(), line.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(line.size()))
     return nobody(reason_of(errno));
   std::string reply;
   char part[65536];
   while (reply.find('\n') == std::string::npos) {
     pollfd ready{fd.get(), POLLIN, 0};
-    const int polled = poll(&ready, 1, kTimeoutMs);
+    const int polled = poll(&ready, 1, timeout_ms);
     if (polled < 0 && errno == EINTR) continue;
-    if (polled <= 0) return nobody("no answer within " + std::to_string(kTimeoutMs / 1000) + " s");
+    if (polled <= 0) return nobody("no answer within " + std::to_string(timeout_ms / 1000) + " s");
     const ssize_t got = recv(fd.get(), part, sizeof part, 0);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return nobody(reason_of(errno));

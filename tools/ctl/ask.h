@@ -82,6 +82,6 @@ struct ControlplaneReply {
   std::optional<Value> value;
   std::string reason;
 };
-ControlplaneReply ask_controlplane(const Invocation& invocation, const Value& request);
+ControlplaneReply ask_controlplane(const Invocation& invocation, const Value& request, int timeout_ms = 5000);
 
 }  // namespace bulkhead::ctl

@@ -25,7 +25,7 @@ source::Manifests read_cluster(const Invocation& invocation, const char* command
                   std::string(command) +
                       ": policy files say nothing without the endpoints they select; give --cluster "
                       "FILE, or an image file");
-  return read_manifests(operands);
+  return read_manifests(operands, mesh_of(invocation));
 }
 
 }  // namespace
@@ -57,13 +57,56 @@ std::vector<std::string> expand(const std::vector<std::string>& operands, bool j
   return paths;
 }
 
-source::Manifests read_manifests(const std::vector<std::string>& operands) {
-  source::Manifests manifests = source::read_manifest_paths(expand(operands, true));
+source::Manifests read_manifests(const std::vector<std::string>& operands, const policies::Mesh& mesh) {
+  policies::LoadOptions options;
+  options.mesh = mesh;
+  source::Manifests manifests = source::read_manifest_paths(expand(operands, true), options);
   if (manifests.ok()) return manifests;
   std::string reasons;
   for (const policies::Error& error : manifests.errors)
     reasons += (reasons.empty() ? "" : "\n") + escape(policies::format(error));
   throw Failure(kExitRefused, reasons);
+}
+
+const std::vector<Option>& mesh_options() {
+  static const std::vector<Option> options = {
+      {"trust-domain", "NAME", "the mesh's, for AuthorizationPolicies (default cluster.local)", false,
+       Completes::kNothing},
+      {"root-namespace", "NAME", "the mesh's: policies in it are of every namespace (default istio-system)",
+       false, Completes::kNothing},
+  };
+  return options;
+}
+
+policies::Mesh mesh_of(const Invocation& invocation) {
+  policies::Mesh mesh;
+  if (invocation.has("trust-domain")) mesh.trust_domain = invocation.text("trust-domain");
+  if (invocation.has("root-namespace")) mesh.root_namespace = invocation.text("root-namespace");
+  return mesh;
+}
+
+policies::Time at_of(const Invocation& invocation) {
+  if (!invocation.has("at")) return policies::now();
+  const auto at = policies::parse_time(invocation.text("at"));
+  if (!at)
+    throw Failure(kExitUsage, "--at: '" + escape(invocation.text("at")) +
+                                  "' is no moment; expected one with its zone, such as 2026-12-01T08:00:00Z");
+  return *at;
+}
+
+std::vector<policies::Error> expiry_warnings(const policies::PolicySet& policies, policies::Time at) {
+  constexpr std::chrono::days kSoon{14};
+  std::vector<policies::Error> warnings;
+  for (const policies::Expiry& expiry : policies::expiring(policies, at + kSoon))
+    warnings.push_back({expiry.rule->origin, "", policies::describe(expiry, at)});
+  return warnings;
+}
+
+const Option& at_option() {
+  static const Option option = {"at", "TIME",
+                                "when: rules that have expired by then do not count (default: now)", false,
+                                Completes::kNothing};
+  return option;
 }
 
 const std::vector<Option>& compile_options() {
@@ -75,6 +118,9 @@ const std::vector<Option>& compile_options() {
       {"posture", "WORD", "deny (default) or allow: the answer where no policy speaks", false,
        Completes::kNothing},
       {"strict", nullptr, "pods follow the posture, too", false, Completes::kNothing},
+      at_option(),
+      mesh_options()[0],
+      mesh_options()[1],
   };
   return options;
 }
@@ -92,7 +138,8 @@ Candidate compile_candidate(const Invocation& invocation, const policies::Cluste
                        .policies = policies,
                        .posture = posture_of(invocation),
                        .subjects = compile::Subjects::kEvery,
-                       .limits = {.section_bytes_max = image::kSectionBytesMax}};
+                       .limits = {.section_bytes_max = image::kSectionBytesMax},
+                       .now = at_of(invocation)};
   if (invocation.has("node")) {
     input.node.name = invocation.text("node");
     input.subjects = compile::Subjects::kLocal;
@@ -129,7 +176,7 @@ Candidate candidate_of_operand(const Invocation& invocation, const std::string& 
                                const char* command) {
   if (is_image(operand)) return of_image(image_file(operand));
   const source::Manifests cluster = read_cluster(invocation, command);
-  const source::Manifests own = read_manifests({operand});
+  const source::Manifests own = read_manifests({operand}, mesh_of(invocation));
   return compile_candidate(invocation, cluster.cluster, own.policies, operand);
 }
 
@@ -160,7 +207,7 @@ Candidate candidate_of(const Invocation& invocation, const char* command,
     const auto operands = invocation.texts("policies");
     from.clear();
     for (const std::string& operand : operands) from += (from.empty() ? "" : ", ") + operand;
-    cluster.policies = read_manifests(operands).policies;
+    cluster.policies = read_manifests(operands, mesh_of(invocation)).policies;
   }
   auto& invariants = cluster.policies.invariants;
   invariants.insert(invariants.end(), more.begin(), more.end());

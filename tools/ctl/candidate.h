@@ -28,9 +28,19 @@ struct Candidate {
 std::vector<std::string> expand(const std::vector<std::string>& operands, bool json);
 
 /// Failure(kExitRefused) with every error, one a line.
-source::Manifests read_manifests(const std::vector<std::string>& operands);
+source::Manifests read_manifests(const std::vector<std::string>& operands, const policies::Mesh& mesh);
 
-/// --cluster, --node, --posture and --strict: how policy files become an image.
+/// --trust-domain and --root-namespace.
+const std::vector<Option>& mesh_options();
+policies::Mesh mesh_of(const Invocation& invocation);
+
+/// `--at`, or now: at which moment expiries are looked at.
+policies::Time at_of(const Invocation& invocation);
+/// What a person should know of what has expired by then, or will within two weeks.
+std::vector<policies::Error> expiry_warnings(const policies::PolicySet& policies, policies::Time at);
+const Option& at_option();
+
+/// --cluster, --node, --posture, --strict, --at and those of the mesh: how policy files become an image.
 const std::vector<Option>& compile_options();
 policies::Posture posture_of(const Invocation& invocation);
 

@@ -269,6 +269,7 @@ const std::vector<Command>& commands() {
     add(policy_commands());
     add({policy_diff_command(), policy_prove_command(), policy_matrix_command(), policy_lint_command(),
          policy_import_command()});
+    add(quarantine_commands());
     add(image_commands());
     add({completion_command()});
     return rows;

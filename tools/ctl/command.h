@@ -94,6 +94,7 @@ Command policy_matrix_command();
 Command policy_lint_command();
 Command policy_import_command();
 Command verdict_command();
+std::vector<Command> quarantine_commands();
 std::vector<Command> image_commands();
 Command completion_command();
 

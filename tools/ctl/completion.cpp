@@ -1,4 +1,5 @@
 // `completion bash`: a completion script written from the table of commands, so that it cannot fall behind it.
+#include <algorithm>
 #include <map>
 #include <sstream>
 
@@ -30,6 +31,13 @@ std::string patterns(const std::vector<Option>& options, Completes completes) {
     if (comma != std::string::npos) found += "|-" + name.substr(comma + 1);
   }
   return found;
+}
+
+/// Its operands are endpoints, not files.
+bool names_endpoints(const Command& command) {
+  return std::any_of(command.options.begin(), command.options.end(), [&](const Option& option) {
+    return option.name == std::string_view(command.operand) && option.completes == Completes::kEndpoints;
+  });
 }
 
 void value_case(std::ostream& out, const char* indent, const std::vector<Option>& options) {
@@ -96,7 +104,8 @@ std::string script() {
         option_words(command.options, command.operand) + option_words(common_options(), nullptr);
     out << "      COMPREPLY=($(compgen -W '" << words.substr(1) << "' -- \"$cur\"))";
     if (command.operand != nullptr)
-      out << "\n      [[ $cur == -* ]] || COMPREPLY=($(compgen -f -- \"$cur\"))";
+      out << "\n      [[ $cur == -* ]] || "
+          << (names_endpoints(command) ? "_bulkheadctl_endpoints" : "COMPREPLY=($(compgen -f -- \"$cur\"))");
     out << " ;;\n";
   }
   out << "  esac\n"

@@ -205,6 +205,8 @@ std::string passed_words(const Value& side) {
 
 std::string why(const Value& side, const std::string& end, const char* direction, bool governed) {
   const bool allowed = side["allowed"].get<bool>();
+  if (!side["rule"].is_null() && side["rule"]["tier"] == "quarantine")
+    return "denied: " + rule_text(side["rule"]);
   if (!side["rule"].is_null())
     return std::string(allowed ? "allowed by " : "denied by ") + rule_text(side["rule"]);
   const bool isolated = !side["isolated_by"].empty();
@@ -328,8 +330,8 @@ Value isolating_audited(const image::View& view, std::uint32_t direction, std::u
 
 Value rule_value(const image::View& view, std::uint32_t index) {
   static constexpr const char* kActions[] = {"deny", "allow", "pass"};  // by image::Verdict
-  static constexpr const char* kTiers[] = {"application", "platform", "baseline",
-                                           "mesh"};  // by image::PolicyTier
+  static constexpr const char* kTiers[] = {"application", "platform", "baseline", "mesh",
+                                           "quarantine"};  // by image::PolicyTier
   if (index == 0) return nullptr;
   const image::Rule& rule = view.rules[index];
   const image::Policy& policy = view.policies[rule.policy];
@@ -349,6 +351,9 @@ Value rule_value(const image::View& view, std::uint32_t index) {
 }
 
 std::string rule_text(const Value& rule) {
+  if (rule["tier"] == "quarantine")
+    return rule["namespace"].get<std::string>() + "/" + rule["policy_name"].get<std::string>() + " is " +
+           rule["name"].get<std::string>();
   return rule["policy"].get<std::string>() + ", rule '" + rule["name"].get<std::string>() + "'" + at(rule);
 }
 

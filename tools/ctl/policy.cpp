@@ -18,13 +18,18 @@ Value error_value(const policies::Error& error) {
 Answer validate(const Invocation& invocation) {
   const auto operands = invocation.texts("file");
   if (operands.empty()) throw Failure(kExitUsage, "policy validate: a FILE or DIR is missing");
+  const policies::Time at = at_of(invocation);
+  policies::LoadOptions options;
+  options.mesh = mesh_of(invocation);
   const std::vector<std::string> paths = expand(operands, false);
-  const policies::Loaded loaded = policies::load_paths(paths);
+  const policies::Loaded loaded = policies::load_paths(paths, options);
 
   Value errors = Value::array();
   for (const policies::Error& error : loaded.errors) errors.push_back(error_value(error));
   Value warnings = Value::array();
   for (const policies::Error& warning : loaded.warnings) warnings.push_back(error_value(warning));
+  for (const policies::Error& warning : expiry_warnings(loaded.policies, at))
+    warnings.push_back(error_value(warning));
   std::size_t rules = 0;
   for (const policies::Policy& policy : loaded.policies.policies) {
     for (const policies::Clause& clause : policy.clauses) rules += clause.rules.size();
@@ -33,7 +38,7 @@ Answer validate(const Invocation& invocation) {
   for (const policies::Invariant& invariant : loaded.policies.invariants) demands += invariant.demands.size();
   Value invariants = nullptr;
   if (loaded.ok() && invocation.has("cluster")) {
-    const source::Manifests cluster = read_manifests(invocation.texts("cluster"));
+    const source::Manifests cluster = read_manifests(invocation.texts("cluster"), mesh_of(invocation));
     invariants =
         invariants_value(compile_candidate(invocation, cluster.cluster, loaded.policies, operands[0]).proof);
   }
@@ -42,7 +47,8 @@ Answer validate(const Invocation& invocation) {
            {"files", paths.size()},
            {"demands", demands},
            {"invariants", std::move(invariants)},
-           {"objects", loaded.policies.policies.size() + loaded.policies.invariants.size()},
+           {"objects", loaded.policies.policies.size() + loaded.policies.invariants.size() +
+                           loaded.policies.groups.size()},
            {"rules", rules},
            {"errors", std::move(errors)},
            {"warnings", std::move(warnings)}},
@@ -119,6 +125,8 @@ Answer test(const Invocation& invocation) {
     throw Failure(kExitUsage,
                   "policy test: --cluster and --queries are needed; bulkheadctl policy test --help explains");
   options.posture = posture_of(invocation);
+  options.now = at_of(invocation);
+  options.mesh = mesh_of(invocation);
 
   // Answers are the questions' CSV with columns added, in the order asked: printed as they come, unless
   // another format is wanted. Paths and names in errors come from outside.
@@ -152,9 +160,9 @@ std::vector<Command> policy_commands() {
        "Reads all files as one set, as the control plane reads its policy directory: unknown fields,\n"
        "duplicate objects and doubtful words are errors, and one error refuses the whole set. Each error\n"
        "is a line FILE:LINE:COLUMN: FIELD: what was found, what was expected. A directory stands for its\n"
-       "*.yaml and *.yml. With --cluster, the invariants among them are proven in that cluster: each that "
-       "is\n"
-       "broken comes with a packet that shows it. Exit code 1 if anything is wrong. Asks no process.",
+       "*.yaml and *.yml. Rules that have expired, or will within two weeks, are warned of. With --cluster,\n"
+       "the invariants among them are proven in that cluster: each that is broken comes with a packet that\n"
+       "shows it. Exit code 1 if anything is wrong. Asks no process.",
        "  bulkheadctl policy validate /etc/bulkhead/policies\n"
        "  bulkheadctl policy validate policies/ --cluster cluster.yaml\n"
        "  bulkheadctl policy validate shop.yaml -o json | jq '.errors[].text'",
@@ -178,7 +186,10 @@ std::vector<Command> policy_commands() {
         {"queries", "FILE", "the questions; -: standard input", false, Completes::kFiles},
         {"posture", "WORD", "deny (default) or allow: the node's answer where no policy speaks", false,
          Completes::kNothing},
-        {"strict", nullptr, "pods follow the posture, too", false, Completes::kNothing}},
+        {"strict", nullptr, "pods follow the posture, too", false, Completes::kNothing},
+        at_option(),
+        mesh_options()[0],
+        mesh_options()[1]},
        nullptr,
        test},
   };

@@ -25,6 +25,18 @@ Value finding_value(const analysis::Finding& finding) {
           {"witness", std::move(witness)}};
 }
 
+/// What reading the file said already.
+Value finding_value(const policies::Error& warning, const char* check) {
+  return {{"check", check},
+          {"file", warning.origin.file},
+          {"line", warning.origin.line},
+          {"column", warning.origin.column},
+          {"object", warning.path},
+          {"message", warning.message},
+          {"fix", ""},
+          {"witness", nullptr}};
+}
+
 void say(const Value& value, Terminal& terminal) {
   std::ostream& out = terminal.out();
   for (const Value& finding : value["findings"]) {
@@ -49,16 +61,22 @@ void say(const Value& value, Terminal& terminal) {
 Answer lint(const Invocation& invocation) {
   const auto operands = invocation.texts("file");
   if (operands.empty()) throw Failure(kExitUsage, "policy lint: a FILE or DIR is missing");
-  const source::Manifests own = read_manifests(operands);
+  const source::Manifests own = read_manifests(operands, mesh_of(invocation));
   const source::Manifests cluster =
-      invocation.has("cluster") ? read_manifests(invocation.texts("cluster")) : own;
+      invocation.has("cluster") ? read_manifests(invocation.texts("cluster"), mesh_of(invocation)) : own;
   if (cluster.cluster.endpoints.empty())
     throw Failure(kExitUsage,
                   "policy lint: there are no endpoints that policies could be about; give the cluster's "
                   "manifests with --cluster FILE");
-  const analysis::Linted linted = analysis::lint(cluster.cluster, own.policies, posture_of(invocation));
+  const policies::Time at = at_of(invocation);
+  const analysis::Linted linted =
+      analysis::lint(cluster.cluster, policies::without_expired(own.policies, at), posture_of(invocation));
   if (!linted.refusal.empty()) throw Failure(kExitRefused, escape(linted.refusal));
   Value findings = Value::array();
+  for (const policies::Error& warning : own.warnings)
+    findings.push_back(finding_value(warning, "load-warning"));
+  for (const policies::Error& warning : expiry_warnings(own.policies, at))
+    findings.push_back(finding_value(warning, "expiry"));
   for (const analysis::Finding& finding : linted.findings) findings.push_back(finding_value(finding));
   const bool clean = findings.empty();
   return {{{"clean", clean},
@@ -85,7 +103,10 @@ Command policy_lint_command() {
       "the files themselves. Every finding is a line FILE:LINE:COLUMN: CHECK: OBJECT MESSAGE, with a fix or\n"
       "a packet that shows it. Checks: unmet-policy, empty-selector, unborne-port, block-covers-endpoints,\n"
       "any-port, no-dns, shadowed and redundant (proven: without the rule no packet is judged otherwise),\n"
-      "conflict; broken-invariant and vacuous-invariant (it means no packet). Every endpoint is judged at "
+      "conflict; broken-invariant and vacuous-invariant (it means no packet); load-warning: what reading "
+      "the\n"
+      "file warned of; expiry: rules that have expired or will within two weeks. Every endpoint is judged "
+      "at\n"
       "home.\n\n"
       "Exit code 0: nothing found; 1: findings, or something could not be read.",
       "  bulkheadctl policy lint policies/ --cluster cluster.yaml\n"

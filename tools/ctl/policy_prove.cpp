@@ -77,7 +77,7 @@ Asked read_operands(const std::vector<std::string>& operands) {
   Asked asked;
   for (const std::string& claim : claims) asked.claims.push_back(parse_claim(claim));
   if (files.empty()) return asked;
-  asked.invariants = read_manifests(files).policies.invariants;
+  asked.invariants = read_manifests(files, {}).policies.invariants;
   if (asked.invariants.empty())
     throw Failure(kExitRefused,
                   "no object of the kind Invariant in the files; bulkheadctl policy prove --help explains");

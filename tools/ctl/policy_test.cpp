@@ -61,8 +61,10 @@ std::string read_queries(const std::string& path) {
   return text;
 }
 
-source::Manifests read_manifests(const std::vector<std::string>& operands) {
-  source::Manifests manifests = source::read_manifest_paths(expand(operands));
+source::Manifests read_manifests(const std::vector<std::string>& operands, const policies::Mesh& mesh) {
+  policies::LoadOptions options;
+  options.mesh = mesh;
+  source::Manifests manifests = source::read_manifest_paths(expand(operands), options);
   if (manifests.ok()) return manifests;
   std::string reasons;
   for (const policies::Error& error : manifests.errors)
@@ -336,9 +338,9 @@ std::string answer_all(const std::string& path, std::string_view text, Test& tes
 }  // namespace
 
 int policy_test(const PolicyTestOptions& options, std::ostream& out, std::ostream& err) try {
-  const source::Manifests cluster = read_manifests(options.cluster);
+  const source::Manifests cluster = read_manifests(options.cluster, options.mesh);
   const source::Manifests separate =
-      options.policies.empty() ? source::Manifests{} : read_manifests(options.policies);
+      options.policies.empty() ? source::Manifests{} : read_manifests(options.policies, options.mesh);
   if (!options.policies.empty() && !cluster.policies.policies.empty())
     err << "note: policies among the cluster's manifests do not count where --policies is given\n";
 
@@ -347,7 +349,8 @@ int policy_test(const PolicyTestOptions& options, std::ostream& out, std::ostrea
                              .policies = options.policies.empty() ? cluster.policies : separate.policies,
                              .posture = options.posture,
                              .subjects = compile::Subjects::kEvery,
-                             .limits = {.section_bytes_max = image::kSectionBytesMax}};
+                             .limits = {.section_bytes_max = image::kSectionBytesMax},
+                             .now = options.now};
   auto compiled = compile::compile(input);
   if (const auto* refusal = std::get_if<compile::Refusal>(&compiled)) throw Unanswerable{refusal->reason};
   const auto& sections = std::get<compile::Output>(compiled);

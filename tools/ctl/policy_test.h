@@ -16,6 +16,7 @@
 //   rule     "NetworkPolicy shop/web ingress[0] shop.yaml:12", empty where no rule decided
 #pragma once
 
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -29,6 +30,8 @@ struct PolicyTestOptions {
   std::vector<std::string> policies;  // files or directories; none: the policies among the manifests
   std::string queries;                // a file; "-": standard input
   policies::Posture posture;
+  policies::Mesh mesh = {};
+  std::optional<policies::Time> now = {};  // without it nothing has expired
 };
 
 /// 0: every question was answered, on `out`. 1: nothing was answered, and `err` says why, line by line.

@@ -9,8 +9,10 @@
 namespace bulkhead::ctl {
 namespace {
 
-constexpr std::uint32_t kAsked[image::kPolicyTiers] = {2, 1, 3, 0};  // by image::PolicyTier: which comes when
-constexpr const char* kTiers[image::kPolicyTiers] = {"application", "platform", "baseline", "mesh"};
+constexpr std::uint32_t kAsked[image::kPolicyTiers] = {3, 2, 4, 1,
+                                                       0};  // by image::PolicyTier: which comes when
+constexpr const char* kTiers[image::kPolicyTiers] = {"application", "platform", "baseline", "mesh",
+                                                     "quarantine"};
 
 }  // namespace
 

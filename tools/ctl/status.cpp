@@ -64,13 +64,12 @@ std::string since(std::uint64_t started_ms) {
          ")";
 }
 
-void say_refused(const Value& refused, Terminal& terminal, const char* word = "refused") {
-  if (!refused.is_array()) return;
-  for (const Value& error : refused) {
+void say_texts(const Value& texts, const std::string& word, Terminal& terminal) {
+  if (!texts.is_array()) return;
+  for (const Value& error : texts) {
     std::string place = text(error, "file");
     if (number(error, "line") != 0) place += ":" + text(error, "line") + ":" + text(error, "column");
-    terminal.out() << "  " << terminal.paint(Colour::kBad, word) << ' ' << place << ": "
-                   << text(error, "message") << '\n';
+    terminal.out() << "  " << word << ' ' << place << ": " << text(error, "message") << '\n';
   }
 }
 
@@ -101,6 +100,22 @@ void say_dataplane(const Value& status, Terminal& terminal) {
   terminal.fact("flow table", "room for " + text(status, "flows_max") + ", " +
                                   text(status, "flows_restored") + " taken up at start");
   terminal.fact("hugepages", text(status, "hugepages"));
+}
+
+void say_quarantine(const Value& quarantine, Terminal& terminal) {
+  if (const Value& entries = part(quarantine, "entries"); entries.is_array())
+    for (const Value& entry : entries)
+      terminal.fact("quarantine",
+                    terminal.paint(Colour::kWarn, text(entry, "namespace") + "/" + text(entry, "name")) +
+                        " by " + text(entry, "author") + ": " + text(entry, "reason"));
+  if (const std::string error = text(quarantine, "error"); !error.empty())
+    terminal.fact("quarantine",
+                  terminal.paint(Colour::kBad, "cannot be read, nothing is published") + ": " + error);
+  if (const std::string unsaved = text(quarantine, "unsaved"); !unsaved.empty())
+    terminal.fact("quarantine", terminal.paint(Colour::kBad, "is not on disk") + ": " + unsaved);
+  if (const Value& damage = part(quarantine, "damage"); damage.is_array())
+    for (const Value& line : damage)
+      terminal.fact("quarantine", terminal.paint(Colour::kBad, "is damaged") + ": " + escape(plain(line)));
 }
 
 void say_controlplane(const Value& status, const Value& dataplane, Terminal& terminal) {
@@ -139,7 +154,7 @@ void say_controlplane(const Value& status, const Value& dataplane, Terminal& ter
                                                                           std::to_string(demands) + " broken")
                                        : held + (held == "1" ? " demand holds" : " demands hold") +
                                              ", proven in " + text(invariants, "proof_us") + " us");
-    say_refused(broken, terminal, "broken");
+    say_texts(broken, terminal.paint(Colour::kBad, "broken"), terminal);
   }
   if (number(publish, "published") != 0)
     terminal.fact("published", text(publish, "published") + " times; compiled in " +
@@ -148,6 +163,7 @@ void say_controlplane(const Value& status, const Value& dataplane, Terminal& ter
   if (const Value& warnings = part(publish, "warnings"); warnings.is_array())
     for (const Value& warning : warnings)
       terminal.fact("warning", terminal.paint(Colour::kWarn, escape(plain(warning))));
+  const std::string refused = terminal.paint(Colour::kBad, "refused");
   if (const Value& sources = part(status, "sources"); sources.is_array()) {
     for (const Value& source : sources) {
       terminal.fact("source",
@@ -155,14 +171,16 @@ void say_controlplane(const Value& status, const Value& dataplane, Terminal& ter
                         (part(source, "synced") == true ? text(source, "endpoints") + " endpoints"
                                                         : terminal.paint(Colour::kWarn, "not synced")) +
                         ", " + age(source));
-      say_refused(part(source, "refused"), terminal);
+      say_texts(part(source, "refused"), refused, terminal);
     }
   }
   if (const Value& policies = part(status, "policies"); policies.is_object()) {
     terminal.fact("policies", text(policies, "path") + ": " + text(policies, "objects") + " objects in " +
                                   text(policies, "files") + " files, " + age(policies));
-    say_refused(part(policies, "refused"), terminal);
+    say_texts(part(policies, "refused"), refused, terminal);
+    say_texts(part(policies, "warnings"), terminal.paint(Colour::kWarn, "warning"), terminal);
   }
+  say_quarantine(part(status, "quarantine"), terminal);
   if (const Value& waiting = part(part(status, "ports"), "waiting"); waiting.is_array())
     for (const Value& port : waiting)
       terminal.fact("waiting", terminal.paint(Colour::kWarn, "port " + text(port, "port")) + " of " +

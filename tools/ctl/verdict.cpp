@@ -40,7 +40,9 @@ void say_policy(const Value& policy, std::ostream& out) {
   out << "        selected by " << escape(plain(policy["policy"]));
   if (policy["file"] != "")
     out << " (" << escape(plain(policy["file"])) << ':' << plain(policy["line"]) << ')';
-  if (policy["tier"] != "application")
+  if (policy["tier"] == "quarantine")
+    out << ", before all tiers";
+  else if (policy["tier"] != "application")
     out << ", " << plain(policy["tier"]) << ' ' << plain(policy["priority"]);
   if (policy["audited"] == true) out << ", audited";
   if (policy["isolates"] == true) out << (policy["audited"] == true ? ", would isolate" : ", isolates");

@@ -250,5 +250,23 @@ TEST_F(Cli, completion_knows_every_command_and_option) {
   }
 }
 
+TEST_F(Cli, a_quarantine_needs_a_whole_name_and_a_reason) {
+  EXPECT_EQ(ctl({"quarantine", "add", "--reason", "r"}).exit, kExitUsage);
+  const Result result = ctl({"quarantine", "add", "web", "--reason", "r"});
+  EXPECT_EQ(result.exit, kExitUsage);
+  EXPECT_TRUE(contains(result.error, "expected one NAMESPACE/NAME, found 'web'")) << result.error;
+  EXPECT_EQ(ctl({"quarantine", "add", "shop/web", "shop/api", "--reason", "r"}).exit, kExitUsage);
+  EXPECT_TRUE(contains(ctl({"quarantine", "add", "shop/web"}).error, "--reason is missing"));
+  for (const auto& words : {std::vector<std::string>{"quarantine", "add", "shop/web", "--reason", "r"},
+                            {"quarantine", "lift", "shop/web"},
+                            {"quarantine", "list"}}) {
+    auto whole = words;
+    whole.insert(whole.end(), {"--run-dir", dir_});
+    const Result asked = ctl(whole);
+    EXPECT_EQ(asked.exit, kExitNoAnswer);
+    EXPECT_TRUE(contains(asked.error, "the control plane does not answer")) << asked.error;
+  }
+}
+
 }  // namespace
 }  // namespace bulkhead::ctl

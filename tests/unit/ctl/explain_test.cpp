@@ -33,6 +33,24 @@ TEST_F(Explain, an_allowed_flow_names_the_rule_and_line_at_both_ends) {
   }
 }
 
+TEST_F(Explain, a_quarantine_is_named_with_author_and_reason_at_both_ends) {
+  const policies::Quarantine quarantine{"shop", "web", "beacons to 198.51.100.7", "alice"};
+  shop_ = shop::compile_shop("", {&quarantine, 1});
+  for (const auto& [from, to] : {std::pair("web", "api"), std::pair("api", "web")}) {
+    const Value answer = ask(from, to, "tcp/8080");
+    EXPECT_EQ(answer["fate"], "denied_policy");
+    for (const char* side : {"egress", "ingress"}) {
+      EXPECT_EQ(answer[side]["why"], "denied: shop/web is quarantined by alice: beacons to 198.51.100.7");
+      EXPECT_EQ(answer[side]["rule"]["tier"], "quarantine");
+    }
+  }
+  const Value egress = ask("web", "api", "tcp/8080")["egress"];
+  ASSERT_EQ(egress["selected_by"].size(), 2u);
+  EXPECT_EQ(egress["selected_by"][0]["policy"], "Quarantine shop/web");
+  EXPECT_EQ(egress["selected_by"][0]["answer"], "decides");
+  EXPECT_EQ(ask("job", "db", "tcp/5432")["fate"], "denied_posture") << "others as before";
+}
+
 TEST_F(Explain, an_answer_names_its_tier_and_the_rules_that_passed_the_packet_on) {
   shop_ = shop::compile_shop(R"(apiVersion: policy.networking.k8s.io/v1alpha1
 kind: AdminNetworkPolicy

@@ -252,6 +252,48 @@ TEST_F(PolicyAnalysis, lint_names_file_line_and_fix_and_exits_with_1) {
   EXPECT_EQ(json.value()["findings"][0]["line"], 7);
 }
 
+TEST_F(PolicyAnalysis, lint_repeats_what_reading_warned_of) {
+  const std::string audit = file("audit.yaml",
+                                 "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
+                                 "metadata: {name: seen, namespace: shop}\nspec: {action: AUDIT}\n");
+  const Ran ran = run({"policy", "lint", audit, "--cluster", cluster_});
+  EXPECT_EQ(ran.exit, kExitRefused);
+  EXPECT_NE(ran.out.find(audit + ":4:16: load-warning: spec.action found AUDIT"), std::string::npos)
+      << ran.out;
+}
+
+TEST_F(PolicyAnalysis, what_ends_is_warned_of_and_asked_about_at_any_time) {
+  const std::string edge =
+      file("edge.yaml",
+           "apiVersion: bulkhead.io/v1alpha1\nkind: SegmentationPolicy\n"
+           "metadata: {name: probe, namespace: shop}\nspec:\n  edges:\n"
+           "  - {name: for-a-while, from: {matchLabels: {app: web}}, to: {matchLabels: {app: db}}, "
+           "ports: [tcp/5432], expires: 2026-12-01T08:00:00Z}\n");
+  const auto validate = [&](const char* at) {
+    return run({"policy", "validate", edge, "--at", at, "-o", "json"}).value()["warnings"];
+  };
+  EXPECT_TRUE(validate("2026-11-01T00:00:00Z").empty());
+  EXPECT_NE(validate("2026-11-25T00:00:00Z")[0]["text"].get<std::string>().find(
+                "edge.yaml:6:5: SegmentationPolicy "
+                "shop/probe, rule 'for-a-while' expires "
+                "at 2026-12-01T08:00:00Z, in 6 days"),
+            std::string::npos);
+  EXPECT_NE(validate("2026-12-01T08:00:00Z")[0]["text"].get<std::string>().find("has expired"),
+            std::string::npos);
+  const auto prove = [&](const char* at) {
+    return run({"policy", "prove", "from shop/app=web to shop/app=db ports tcp/5432: allow", "--policies",
+                edge, "--cluster", cluster_, "--posture", "deny", "--strict", "--at", at})
+        .exit;
+  };
+  EXPECT_EQ(prove("2026-12-01T07:59:59Z"), kExitGood);
+  EXPECT_EQ(prove("2026-12-01T09:00:00+01:00"), kExitRefused);
+  const Ran lint = run({"policy", "lint", edge, "--cluster", cluster_, "--at", "2027-01-01T00:00:00Z"});
+  EXPECT_NE(lint.out.find("expiry: "), std::string::npos) << lint.out;
+  const Ran wrong = run({"policy", "validate", edge, "--at", "tomorrow"});
+  EXPECT_EQ(wrong.exit, kExitUsage);
+  EXPECT_NE(wrong.error.find("'tomorrow' is no moment"), std::string::npos) << wrong.error;
+}
+
 TEST_F(PolicyAnalysis, lint_of_what_is_right_exits_with_0_and_needs_endpoints) {
   const std::string db = file("db.yaml", kDb);
   EXPECT_EQ(run({"policy", "lint", db, "--cluster", cluster_}).exit, kExitGood);

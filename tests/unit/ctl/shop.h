@@ -83,7 +83,7 @@ struct Image {
 };
 
 /// `more` is a file of further policies.
-inline Image compile_shop(const char* more = "") {
+inline Image compile_shop(const char* more = "", std::span<const policies::Quarantine> quarantines = {}) {
   policies::Cluster cluster;
   for (const char* name : {"shop", "lab", "far"})
     cluster.namespaces.push_back({name, {{"kubernetes.io/metadata.name", name}}});
@@ -100,6 +100,7 @@ inline Image compile_shop(const char* more = "") {
   for (const policies::Error& error : loaded.errors) ADD_FAILURE() << policies::format(error);
 
   compile::Input input{cluster, loaded.policies};
+  input.quarantines = quarantines;
   input.node.name = "here";
   input.node.addresses = {address("10.0.0.254")};
   std::uint32_t port = 1;

@@ -83,5 +83,25 @@ TEST(PortRanges, complement_unite_and_intersect) {
   EXPECT_EQ(PortRanges::of({80}).united(PortRanges::of({81})).ranges(), (Ranges{{80, 81}}));
 }
 
+TEST(AuthorizationPolicy, trust_domain_and_root_namespace_are_those_of_the_mesh) {
+  LoadOptions options;
+  options.mesh = {"prod.example", "mesh"};
+  const std::string text =
+      "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: "
+      "mesh}\nspec:\n"
+      "  rules: [{from: [{source: {principals: [prod.example/ns/shop/sa/web]}}, {source: {serviceAccounts: "
+      "[shop/api]}}]}]\n";
+  const Loaded loaded = load_text(text, options);
+  ASSERT_TRUE(loaded.ok());
+  EXPECT_TRUE(loaded.warnings.empty());
+  const Clause& clause = loaded.policies.policies.at(0).clauses.at(0);
+  EXPECT_EQ(clause.subject.namespace_name, std::nullopt) << "of every namespace";
+  EXPECT_TRUE(std::get<Source>(clause.rules[0].peers[0]).matches_identity("shop", "web"));
+  EXPECT_TRUE(std::get<Source>(clause.rules[0].peers[1]).matches_identity("shop", "api"));
+  const Loaded other = load_text(text);
+  EXPECT_EQ(other.warnings.size(), 1u) << "nobody bears that principal";
+  EXPECT_EQ(other.policies.policies.at(0).clauses.at(0).subject.namespace_name, "mesh");
+}
+
 }  // namespace
 }  // namespace bulkhead::policies

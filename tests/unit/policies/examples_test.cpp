@@ -15,7 +15,7 @@ TEST(Examples, every_example_loads_with_all_the_others) {
   ASSERT_GE(paths.size(), 5u);
   const Loaded loaded = load_paths(paths);
   for (const auto& error : loaded.errors) ADD_FAILURE() << format(error);
-  EXPECT_EQ(loaded.policies.policies.size(), 11u);
+  EXPECT_EQ(loaded.policies.policies.size(), 12u);
   EXPECT_EQ(loaded.policies.invariants.size(), 1u);
 }
 
@@ -113,6 +113,7 @@ TEST(Schema, of_the_api_server_agrees_with_that_of_editors) {
   };
   agree("segmentationpolicy", {"edges"}, "edge");
   agree("invariant", {"never", "always"}, "demand");
+  agree("cidrgroup", {"blocks"}, "entry");
 }
 
 }  // namespace

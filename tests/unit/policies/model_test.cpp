@@ -100,6 +100,148 @@ TEST(Describe, words_of_peers_and_ports) {
   EXPECT_EQ(describe_peers(Rule{}), "nobody");
 }
 
+TEST(Time, only_whole_moments_with_a_zone_are_read) {
+  EXPECT_EQ(format(*parse_time("2026-12-01T09:00:00+01:00")), "2026-12-01T08:00:00Z");
+  EXPECT_EQ(format(*parse_time("2024-02-29T23:59:59Z")), "2024-02-29T23:59:59Z");
+  EXPECT_EQ(format(*parse_time("9999-12-31T23:59:59-23:59")), "10000-01-01T23:58:59Z");
+  for (const char* wrong : {"",
+                            "2026-12-01",
+                            "2026-12-01T08:00:00",
+                            "2026-12-01T08:00Z",
+                            "2026-12-01 08:00:00Z",
+                            "2026-12-01t08:00:00z",
+                            "2026-02-29T08:00:00Z",
+                            "2026-13-01T08:00:00Z",
+                            "2026-12-32T08:00:00Z",
+                            "2026-12-01T24:00:00Z",
+                            "2026-12-01T08:60:00Z",
+                            "2026-12-01T08:00:60Z",
+                            "2026-12-01T08:00:00.5Z",
+                            "2026-12-01T08:00:00+1:00",
+                            "2026-12-01T08:00:00+01:60",
+                            "2026-12-01T08:00:00+24:00",
+                            "2026-12-01T08:00:00Zulu",
+                            "1969-12-31T23:59:59Z",
+                            "-026-12-01T08:00:00Z",
+                            "2026-12-01T08:00:0 Z",
+                            "2026-12-01T08:00:00 01:00"})
+    EXPECT_FALSE(parse_time(wrong)) << wrong;
+}
+
+TEST(Expiry, an_edge_is_as_if_it_were_not_written_and_isolates_nobody_either) {
+  Cluster cluster;
+  const auto pod = [](const char* name, const char* address) {
+    return Endpoint{name, "shop", name, {{"app", name}}, "", {at(address)}, {}, true, false};
+  };
+  cluster.endpoints = {pod("web", "10.0.0.1"), pod("api", "10.0.0.2"), pod("db", "10.0.0.3")};
+  const auto loaded = load_text(segmentation_policy(
+      "  - {name: probe, from: {matchLabels: {app: web}}, to: {matchLabels: {app: api}}, ports: [tcp/80],\n"
+      "     expires: 2026-12-01T09:00:00+01:00}\n"
+      "  - {name: never, from: {matchLabels: {app: web}}, to: {matchLabels: {app: db}}, ports: [tcp/23], "
+      "action: deny,\n"
+      "     expires: 2026-12-02T00:00:00Z}\n"
+      "  - {name: stays, from: {matchLabels: {app: web}}, to: {matchLabels: {app: db}}, ports: [tcp/80]}\n"));
+  ASSERT_TRUE(loaded.ok());
+  const Time end = *parse_time("2026-12-01T08:00:00Z");
+  const auto judge = [&](const char* to, std::uint16_t port, Time now) {
+    return Oracle(cluster, loaded.policies, {}, "n", {}, now)
+        .judge(at("10.0.0.1"), at(to), Protocol::kTcp, port);
+  };
+  using std::chrono::seconds;
+  EXPECT_TRUE(judge("10.0.0.2", 80, end - seconds(1)).allow);
+  const Judgement after = judge("10.0.0.2", 80, end);
+  EXPECT_EQ(after.egress.reason, Reason::kIsolated) << "by the edge that stays";
+  EXPECT_EQ(after.ingress.reason, Reason::kPosture) << "the edge alone isolated api";
+  EXPECT_TRUE(after.ingress.allow);
+  EXPECT_EQ(judge("10.0.0.3", 23, end).egress.reason, Reason::kRule);
+  EXPECT_EQ(judge("10.0.0.3", 23, end + std::chrono::days(2)).egress.reason, Reason::kIsolated);
+
+  EXPECT_EQ(expiries(loaded.policies), (std::vector{end, *parse_time("2026-12-02T00:00:00Z")}));
+  const auto soon = expiring(loaded.policies, end);
+  ASSERT_EQ(soon.size(), 1u) << "once, though it is a rule at both ends";
+  EXPECT_EQ(
+      describe(soon[0], end - std::chrono::hours(50)),
+      "SegmentationPolicy shop/p, rule 'probe' expires at 2026-12-01T08:00:00Z, in 2 days; whom it alone "
+      "isolates is open then, as far as the posture is");
+  EXPECT_EQ(
+      describe(soon[0], end),
+      "SegmentationPolicy shop/p, rule 'probe' has expired at 2026-12-01T08:00:00Z: it is as if it were not "
+      "written, and isolates nobody any more");
+  EXPECT_EQ(without_expired(loaded.policies, end).policies[0].clauses.size(), 4u);
+  EXPECT_TRUE(expiries(without_expired(loaded.policies, end + std::chrono::days(3))).empty());
+}
+
+TEST(Expiry, of_a_policy_and_its_edge_the_earlier_counts) {
+  const auto loaded = load_text(
+      "apiVersion: bulkhead.io/v1alpha1\nkind: SegmentationPolicy\nmetadata: {name: p}\nspec:\n"
+      "  expires: 2026-12-02T00:00:00Z\n  edges:\n"
+      "  - {name: a, from: {any: {}}, to: {namespace: x}, ports: [any], expires: 2026-12-01T00:00:00Z}\n"
+      "  - {name: b, from: {any: {}}, to: {namespace: x}, ports: [any], expires: 2026-12-03T00:00:00Z}\n"
+      "  - {name: c, from: {any: {}}, to: {namespace: x}, ports: [any]}\n");
+  ASSERT_TRUE(loaded.ok());
+  for (const Expiry& expiry : expiring(loaded.policies, *parse_time("2030-01-01T00:00:00Z")))
+    EXPECT_EQ(format(expiry.at), expiry.rule->name == "a" ? "2026-12-01T00:00:00Z" : "2026-12-02T00:00:00Z");
+  ASSERT_EQ(loaded.warnings.size(), 1u);
+  EXPECT_EQ(loaded.warnings[0].path, "spec.edges[1].expires");
+}
+
+TEST(CidrGroup, its_blocks_stand_where_it_is_named_whichever_file_it_is_in) {
+  const File files[] = {{"a.yaml",
+                         "apiVersion: bulkhead.io/v1alpha1\nkind: SegmentationPolicy\nmetadata: {name: p, "
+                         "namespace: shop}\nspec:\n"
+                         "  edges:\n  - {name: out, from: {matchLabels: {app: web}}, ports: [any],\n"
+                         "     to: [{cidr: 192.0.2.0/24}, {cidrGroup: corp}, {cidrGroup: home}]}\n"},
+                        {"b.yaml",
+                         "apiVersion: bulkhead.io/v1alpha1\nkind: CidrGroup\nmetadata: {name: corp}\n"
+                         "spec: {blocks: [{cidr: 10.0.0.0/8, except: [10.1.0.0/16]}, {group: home}, {cidr: "
+                         "172.16.0.0/12}, {cidr: \"fd00::/8\"}]}\n"
+                         "---\napiVersion: bulkhead.io/v1alpha1\nkind: CidrGroup\nmetadata: {name: home}\n"
+                         "spec: {blocks: [{cidr: 198.51.100.0/24}, {cidr: 198.51.100.0/24}]}\n"}};
+  const Loaded loaded = load(files);
+  for (const auto& error : loaded.errors) ADD_FAILURE() << format(error);
+  ASSERT_EQ(loaded.policies.groups.size(), 2u);
+  EXPECT_EQ(loaded.policies.groups[0].blocks.size(), 4u);
+  const Rule& rule = loaded.policies.policies.at(0).clauses.at(0).rules.at(0);
+  ASSERT_EQ(rule.peers.size(), 6u);
+  EXPECT_EQ(
+      describe_peers(rule),
+      "192.0.2.0/24; group corp (10.0.0.0/8 except 10.1.0.0/16, 172.16.0.0/12, 198.51.100.0/24 and 1 more); "
+      "group home (198.51.100.0/24)");
+  const Cluster nobody;
+  const Oracle oracle(nobody, loaded.policies, {});
+  const Endpoint web{"web", "shop", "web", {{"app", "web"}}, "", {at("10.9.9.9")}, {}, false, false};
+  const auto allows = [&](const char* to) {
+    return oracle.judge({at("10.9.9.9"), &web, nullptr}, oracle.end(at(to)), Protocol::kTcp, 80).allow;
+  };
+  for (const char* in : {"10.2.0.1", "172.16.0.1", "198.51.100.7", "fd00::1", "192.0.2.1"})
+    EXPECT_TRUE(allows(in)) << in;
+  for (const char* out : {"10.1.0.1", "172.32.0.1", "198.51.101.7", "fe00::1"})
+    EXPECT_FALSE(allows(out)) << out;
+}
+
+TEST(CidrGroup, what_would_grow_without_bound_is_refused) {
+  std::string deep, wide;
+  for (int i = 0; i < 20; ++i)
+    deep += "---\napiVersion: bulkhead.io/v1alpha1\nkind: CidrGroup\nmetadata: {name: g" + std::to_string(i) +
+            "}\nspec: {blocks: [" +
+            (i < 19 ? "{group: g" + std::to_string(i + 1) + "}" : "{cidr: 10.0.0.0/8}") + "]}\n";
+  const auto message = [](const Loaded& loaded) {
+    return loaded.errors.empty() ? "" : loaded.errors[0].message;
+  };
+  EXPECT_NE(message(load_text(deep)).find("deeper than 16"), std::string::npos) << message(load_text(deep));
+  wide = "apiVersion: bulkhead.io/v1alpha1\nkind: CidrGroup\nmetadata: {name: wide}\nspec:\n  blocks:\n";
+  for (int i = 0; i < 9'000; ++i)
+    wide += "  - {cidr: 10." + std::to_string(i / 256) + "." + std::to_string(i % 256) + ".0/24}\n";
+  wide +=
+      "---\napiVersion: bulkhead.io/v1alpha1\nkind: SegmentationPolicy\nmetadata: {name: p}\nspec:\n  "
+      "edges:\n";
+  for (int i = 0; i < 120; ++i)
+    wide +=
+        "  - {name: e" + std::to_string(i) + ", from: {namespace: x}, to: {cidrGroup: wide}, ports: [any]}\n";
+  EXPECT_NE(message(load_text(wide)).find("found 1080000 blocks where groups are named"), std::string::npos)
+      << message(load_text(wide));
+}
+
 TEST(Oracle, reasons_name_the_end_the_policy_and_the_rule) {
   Cluster cluster;
   cluster.namespaces = {{"shop", {}}};

@@ -117,5 +117,23 @@ TEST_F(Tiers, admin_rules_and_node_selectors_reach_the_own_node) {
   EXPECT_EQ(ask("10.0.0.2"), "allow by shop") << "a pod on a node is not the node";
 }
 
+TEST_F(Tiers, quarantine_is_asked_before_them_all_at_both_ends) {
+  const Quarantine quarantines[] = {{"shop", "prometheus", "odd", "alice"}};
+  const Oracle oracle(cluster_, policies_, {Action::kAllow, false}, "n", quarantines);
+  for (const char* other : {"10.0.0.1", "192.168.0.1", "198.51.100.1"}) {
+    const Judgement out = oracle.judge(at("10.0.0.4"), at(other), Protocol::kTcp, 80);
+    EXPECT_FALSE(out.allow) << other;
+    EXPECT_EQ(out.egress.quarantine, &quarantines[0]) << other;
+    const Judgement in = oracle.judge(at(other), at("10.0.0.4"), Protocol::kTcp, 80);
+    EXPECT_FALSE(in.allow) << other;
+    EXPECT_EQ(in.ingress.reason, Reason::kQuarantined) << other;
+  }
+  EXPECT_EQ(oracle.judge(at("10.0.0.4"), at("10.0.0.1"), Protocol::kTcp, 80).ingress.reason,
+            Reason::kQuarantined)
+      << "the other end denies it for itself, too";
+  EXPECT_TRUE(oracle.judge(at("10.0.0.4"), at("10.0.0.4"), Protocol::kTcp, 80).allow) << "itself";
+  EXPECT_TRUE(oracle.judge(at("10.0.0.2"), at("10.0.0.1"), Protocol::kTcp, 80).allow) << "others as before";
+}
+
 }  // namespace
 }  // namespace bulkhead::policies

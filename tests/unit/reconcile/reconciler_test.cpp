@@ -1,6 +1,8 @@
 #include "controlplane/reconcile/reconciler.h"
 
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 
 #include <filesystem>
 #include <fstream>
@@ -44,7 +46,7 @@ class ReconcilerTest : public ::testing::Test {
   void write(const std::string& name, const std::string& text) { std::ofstream(base + "/" + name) << text; }
   void start_dataplane() { dataplane = std::make_unique<FakeDataplane>(base + "/dataplane.sock"); }
   void start() {
-    reconciler = std::make_unique<Reconciler>(config);
+    reconciler = std::make_unique<Reconciler>(config, [this] { return now; });
     reconciler->reload();
     settle();
   }
@@ -64,6 +66,8 @@ class ReconcilerTest : public ::testing::Test {
 
   std::string base = ::testing::TempDir() + "bulkhead-reconcile-" + std::to_string(::getpid());
   config::Config config;
+  policies::Time now = *policies::parse_time("2026-11-24T09:00:00Z");
+  std::ostringstream logged;
   std::unique_ptr<FakeDataplane> dataplane;
   std::unique_ptr<Reconciler> reconciler;
 };
@@ -135,6 +139,33 @@ TEST_F(ReconcilerTest, a_bad_policy_keeps_the_last_good_generation_and_is_shown)
   reload();
   EXPECT_FALSE(reconciler->status().policies.refused.empty()) << "the same object twice";
   EXPECT_EQ(enforced(), 1u);
+}
+
+TEST_F(ReconcilerTest, what_policies_cannot_mean_is_in_the_status_and_logged_once) {
+  const auto log = std::make_shared<spdlog::sinks::ostream_sink_st>(logged);
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("test", log));
+  const std::string audit =
+      "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: seen}\n"
+      "spec: {action: AUDIT}\n";
+  write("policies/b.yaml", audit);
+  start_dataplane();
+  start();
+  write("policies/c.yaml", std::string(kPolicy).replace(std::string(kPolicy).find("closed"), 6, "other"));
+  reload();
+  const auto root = nlohmann::json::parse(to_json(reconciler->status()));
+  ASSERT_EQ(root["policies"]["warnings"].size(), 1u);
+  EXPECT_EQ(root["policies"]["warnings"][0]["file"], base + "/policies/b.yaml");
+  EXPECT_EQ(root["policies"]["warnings"][0]["line"], 4);
+  std::size_t times = 0;
+  for (auto at = logged.str().find("found AUDIT"); at != std::string::npos;
+       at = logged.str().find("found AUDIT", at + 1))
+    ++times;
+  EXPECT_EQ(times, 1u) << logged.str();
+  std::filesystem::remove(base + "/policies/b.yaml");
+  reload();
+  EXPECT_TRUE(reconciler->status().policies.warnings.empty());
+  spdlog::set_default_logger(before);
 }
 
 TEST_F(ReconcilerTest, a_restarted_control_plane_touches_nothing) {
@@ -335,6 +366,120 @@ TEST_F(ReconcilerTest, a_new_endpoint_with_known_labels_shares_the_policy_sectio
   ASSERT_EQ(published.size(), 2u);
   EXPECT_EQ(published[0].policy_inode, published[1].policy_inode);
   EXPECT_EQ(reconciler->status().publish.shared_policy, 1u);
+}
+
+TEST_F(ReconcilerTest, a_quarantine_is_enforced_when_it_is_answered_and_outlives_the_process) {
+  start_dataplane();
+  start();
+  const auto outcome = reconciler->quarantine({"default", "web", "beacons", "alice"});
+  EXPECT_TRUE(outcome.enforced) << outcome.reason << outcome.error;
+  EXPECT_EQ(outcome.generation, 2u);
+  EXPECT_EQ(outcome.note, "");
+  EXPECT_EQ(outcome.unsaved, "");
+  const auto quarantined = dataplane->published().back().digest();
+  reconciler.reset();
+  start();
+  EXPECT_EQ(enforced(), 2u) << "the same image, so nothing was published";
+  ASSERT_EQ(reconciler->status().quarantine.entries.size(), 1u);
+  EXPECT_TRUE(reconciler->status().quarantine.entries[0].exists);
+  const auto lifted = reconciler->lift("default", "web");
+  EXPECT_TRUE(lifted.enforced);
+  EXPECT_EQ(lifted.generation, 3u);
+  EXPECT_NE(dataplane->published().back().digest(), quarantined);
+  EXPECT_EQ(dataplane->published().back().digest(), dataplane->published().front().digest());
+}
+
+TEST_F(ReconcilerTest, a_quarantine_of_nobody_is_noted_and_holds_when_it_appears) {
+  start_dataplane();
+  start();
+  const auto outcome = reconciler->quarantine({"default", "webb", "r", "a"});
+  EXPECT_TRUE(outcome.enforced);
+  EXPECT_EQ(outcome.note,
+            "there is no endpoint default/webb now; the quarantine holds as soon as there is; did you mean "
+            "\"default/web\"?");
+  EXPECT_FALSE(reconciler->status().quarantine.entries[0].exists);
+  write("endpoints.yaml", std::string("endpoints:\n") + kWeb + kApi +
+                              "  - {name: webb, labels: {app: web}, addresses: [10.88.0.12]}\n");
+  reload();
+  EXPECT_TRUE(reconciler->status().quarantine.entries[0].exists);
+  EXPECT_EQ(enforced(), 2u);
+  EXPECT_EQ(reconciler->lift("default", "web").error,
+            "default/web is not quarantined; did you mean \"default/webb\"?");
+  EXPECT_NE(reconciler->quarantine({"default", "web", "", "a"}).error, "");
+  EXPECT_EQ(reconciler->status().quarantine.entries.size(), 1u);
+}
+
+TEST_F(ReconcilerTest, what_is_not_enforced_yet_is_held_and_says_why) {
+  start();
+  const auto outcome = reconciler->quarantine({"default", "web", "r", "a"});
+  EXPECT_FALSE(outcome.enforced);
+  EXPECT_EQ(outcome.reason.substr(0, 15), "no data plane: ");
+  start_dataplane();
+  settle();
+  EXPECT_EQ(dataplane->published().size(), 1u);
+  dataplane->refuse_swaps("too large");
+  const auto refused = reconciler->lift("default", "web");
+  EXPECT_FALSE(refused.enforced);
+  EXPECT_EQ(refused.reason, "the data plane refuses it: too large");
+}
+
+TEST_F(ReconcilerTest, nothing_is_published_while_the_list_of_quarantines_cannot_be_read) {
+  std::filesystem::create_directory(base + "/quarantine.json");
+  start_dataplane();
+  start();
+  EXPECT_TRUE(dataplane->published().empty());
+  EXPECT_NE(reconciler->status().quarantine.error, "");
+  EXPECT_NE(reconciler->quarantine({"default", "web", "r", "a"}).error, "");
+  std::filesystem::remove(base + "/quarantine.json");
+  settle();
+  EXPECT_EQ(dataplane->published().size(), 1u);
+  EXPECT_EQ(reconciler->status().quarantine.error, "");
+}
+
+TEST_F(ReconcilerTest, a_rule_ends_when_its_time_comes_and_is_back_if_the_clock_is_set_back) {
+  write("policies/b.yaml",
+        "apiVersion: bulkhead.io/v1alpha1\nkind: SegmentationPolicy\nmetadata: {name: probe, namespace: "
+        "default}\n"
+        "spec:\n  edges:\n"
+        "  - {name: for-a-while, from: {matchLabels: {app: api}}, to: {matchLabels: {app: web}}, ports: "
+        "[tcp/80],\n"
+        "     expires: 2026-11-24T10:00:00Z}\n");
+  start_dataplane();
+  start();
+  EXPECT_FALSE(reconciler->expiry_due());
+  EXPECT_TRUE(reconciler->status().policies.warnings.empty());
+  now += std::chrono::minutes(59) + std::chrono::seconds(59);
+  EXPECT_FALSE(reconciler->expiry_due());
+  now += std::chrono::seconds(1);
+  EXPECT_TRUE(reconciler->expiry_due());
+  settle();
+  EXPECT_FALSE(reconciler->expiry_due());
+  EXPECT_EQ(enforced(), 2u);
+  ASSERT_EQ(reconciler->status().policies.warnings.size(), 1u);
+  EXPECT_EQ(reconciler->status().policies.warnings[0].line, 6u);
+  now -= std::chrono::hours(1);
+  EXPECT_TRUE(reconciler->expiry_due());
+  settle();
+  EXPECT_EQ(enforced(), 3u);
+  EXPECT_EQ(dataplane->published()[2].digest(), dataplane->published()[0].digest());
+  EXPECT_TRUE(reconciler->status().policies.warnings.empty());
+  now += std::chrono::days(10'000);
+  settle();
+  EXPECT_EQ(dataplane->published()[3].digest(), dataplane->published()[1].digest());
+}
+
+TEST_F(ReconcilerTest, what_must_always_pass_keeps_nobody_from_a_quarantine) {
+  start_dataplane();
+  write("policies/open.yaml", kOpen);
+  write("policies/must.yaml",
+        "apiVersion: bulkhead.io/v1alpha1\nkind: Invariant\nmetadata: {name: must}\nspec:\n  always:\n"
+        "  - {name: customers, from: {world: {}}, to: {matchLabels: {app: api}}, ports: [tcp/443]}\n");
+  start();
+  EXPECT_EQ(enforced(), 1u) << reconciler->status().publish.refused;
+  const auto outcome = reconciler->quarantine({"default", "api", "r", "a"});
+  EXPECT_TRUE(outcome.enforced) << outcome.reason;
+  EXPECT_EQ(enforced(), 2u);
+  EXPECT_TRUE(reconciler->status().invariants.broken.empty());
 }
 
 TEST_F(ReconcilerTest, without_a_data_plane_the_reason_is_shown) {

@@ -19,9 +19,21 @@ class StatusSocketTest : public ::testing::Test {
     if (thread.joinable()) thread.join();
   }
   void serve() {
-    socket = std::make_unique<StatusSocket>(
-        context, path, [] { return Status{}; }, [this] { ++reloads; });
+    socket = std::make_unique<StatusSocket>(context, path, requests());
     thread = std::thread([this] { context.run(); });
+  }
+  Requests requests() {
+    return {[] { return Status{}; }, [this] { ++reloads; },
+            [](const policies::Quarantine& what) {
+              QuarantineOutcome outcome;
+              outcome.note = what.namespace_name + "/" + what.name + " " + policies::describe(what);
+              return outcome;
+            },
+            [](const std::string& namespace_name, const std::string& name) {
+              QuarantineOutcome outcome;
+              outcome.error = "not " + namespace_name + "/" + name;
+              return outcome;
+            }};
   }
   int client() const {
     const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -58,9 +70,15 @@ TEST_F(StatusSocketTest, lines_are_answered_one_by_one_on_one_connection) {
   say(fd, "{\"request\"");
   say(fd, ": 7}\n");
   EXPECT_EQ(line(fd),
-            "{\"error\":\"unknown request: found 7, expected {\\\"request\\\": \\\"status\\\"} or "
-            "{\\\"request\\\": "
-            "\\\"reload\\\"}\"}");
+            "{\"error\":\"unknown request: found 7, expected status, reload, quarantine or lift\"}");
+  say(fd, "{\"request\": \"lifft\"}\n");
+  EXPECT_NE(line(fd).find("did you mean \\\"lift\\\"?"), std::string::npos);
+  say(fd,
+      "{\"request\": \"quarantine\", \"namespace\": \"shop\", \"name\": \"web\", \"reason\": \"r\", "
+      "\"author\": \"a\"}\n");
+  EXPECT_NE(line(fd).find("\"note\":\"shop/web quarantined by a: r\""), std::string::npos);
+  say(fd, "{\"request\": \"lift\", \"namespace\": \"shop\", \"name\": 7}\n");
+  EXPECT_EQ(line(fd), "{\"error\":\"not shop/\"}");
   ::close(fd);
 }
 
@@ -93,9 +111,7 @@ TEST_F(StatusSocketTest, only_root_and_its_group_may_ask) {
 TEST_F(StatusSocketTest, a_second_control_plane_does_not_take_the_socket_over) {
   serve();
   boost::asio::io_context other{1};
-  EXPECT_THROW(StatusSocket(
-                   other, path, [] { return Status{}; }, [] {}),
-               std::runtime_error);
+  EXPECT_THROW(StatusSocket(other, path, requests()), std::runtime_error);
   const int fd = client();
   say(fd, "{\"request\": \"status\"}\n");
   EXPECT_NE(line(fd), "");

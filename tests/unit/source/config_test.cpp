@@ -26,6 +26,7 @@ run_directory: /run/other
 state_directory: state
 sources: {static: {path: who.yaml}}
 policies: {directory: /srv/policies}
+mesh: {trust_domain: prod.example, root_namespace: mesh}
 node: {name: node-7, posture: allow, strict: true, gateways: [10.88.0.1, "fd88::1"]}
 host: {interface: bulk0, addresses: [10.88.0.1/16, "fd88::1/64"], mtu: 1400}
 uplink: {device: "0000:01:00.0", vlan: 100, gateways: [192.0.2.1], addresses: [192.0.2.10]}
@@ -37,6 +38,7 @@ limits: {endpoints_max: 12, file_bytes_max: 1MiB}
   EXPECT_EQ(config.state_directory, "/etc/bulkhead/state");
   EXPECT_EQ(config.endpoints_path, "/etc/bulkhead/who.yaml");
   EXPECT_EQ(config.policies_directory, "/srv/policies");
+  EXPECT_EQ(config.mesh, (policies::Mesh{"prod.example", "mesh"}));
   EXPECT_EQ(config.node.name, "node-7");
   EXPECT_EQ(config.node.posture.action, policies::Action::kAllow);
   EXPECT_TRUE(config.node.posture.strict);

@@ -216,12 +216,22 @@ TEST(Manifest, refusals) {
                     "---\napiVersion: v1\nkind: Node\nmetadata: {name: b}\nstatus: {addresses: [{type: "
                     "InternalIP, address: 10.0.0.1}]}\n"),
             "m.yaml:9:50: status.addresses[0].address: found 10.0.0.1 at node a too, expected one owner");
-  EXPECT_EQ(
-      refusal("apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\n"),
-      "m.yaml:2:7: kind: found the kind \"CiliumNetworkPolicy\", expected List, AdminNetworkPolicy, "
-      "AuthorizationPolicy, BaselineAdminNetworkPolicy, ClusterNetworkPolicy, Invariant, NetworkPolicy or "
-      "SegmentationPolicy; what it says "
-      "about traffic would be lost");
+  EXPECT_EQ(refusal("apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\n"),
+            "m.yaml:2:7: kind: found the kind \"CiliumNetworkPolicy\", expected List, AdminNetworkPolicy, "
+            "AuthorizationPolicy, BaselineAdminNetworkPolicy, CidrGroup, ClusterNetworkPolicy, Invariant, "
+            "NetworkPolicy or "
+            "SegmentationPolicy; what it says "
+            "about traffic would be lost");
+}
+
+TEST(Manifest, what_a_policy_warns_of_is_kept) {
+  const Manifests read = read_manifests(
+      std::vector<policies::File>{{"a.yaml",
+                                   "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
+                                   "metadata: {name: a, namespace: shop}\nspec: {action: AUDIT}\n"}});
+  EXPECT_TRUE(read.ok());
+  ASSERT_EQ(read.warnings.size(), 1u);
+  EXPECT_EQ(read.warnings[0].origin.file, "a.yaml");
 }
 
 }  // namespace

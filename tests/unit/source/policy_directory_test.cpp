@@ -68,6 +68,26 @@ TEST_F(PolicyDirectoryTest, a_directory_that_vanishes_does_not_empty_the_set) {
             path + ": cannot list the policies: No such file or directory");
 }
 
+TEST_F(PolicyDirectoryTest, warnings_are_of_the_set_in_force) {
+  write("a.yaml",
+        "apiVersion: security.istio.io/v1\n"
+        "kind: AuthorizationPolicy\n"
+        "metadata: {name: NAME, namespace: shop}\n"
+        "spec: {action: AUDIT}\n");
+  EXPECT_TRUE(directory.reload());
+  ASSERT_EQ(directory.health().warnings.size(), 1u);
+  EXPECT_EQ(directory.health().warnings[0].origin.line, 4u);
+  EXPECT_FALSE(directory.reload()) << "nothing is new";
+  EXPECT_EQ(directory.health().warnings.size(), 1u);
+  write("b.yaml", "kind: Nothing\n");
+  EXPECT_FALSE(directory.reload());
+  EXPECT_EQ(directory.health().warnings.size(), 1u) << "the set with the warning stays";
+  std::filesystem::remove(path + "/b.yaml");
+  write("a.yaml", kGood, "a");
+  EXPECT_TRUE(directory.reload());
+  EXPECT_TRUE(directory.health().warnings.empty());
+}
+
 TEST_F(PolicyDirectoryTest, a_deleted_file_takes_its_policies_along) {
   write("a.yaml", kGood, "a");
   write("b.yaml", kGood, "b");
