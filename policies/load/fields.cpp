@@ -55,6 +55,7 @@ void Fields::finish() {
   if (finished_) return;
   finished_ = true;
   for (const auto& [key, value] : value_.node_->members) {
+    if (value_.report_->errors().size() > Report::kErrorsMax) return;  // no more are listed
     if (std::find(known_.begin(), known_.end(), key.scalar) != known_.end()) continue;
     Value unknown(key, *value_.report_,
                   value_.path_ + (value_.path_.empty() ? "" : ".") + key.scalar.substr(0, kKeyShownMax));
