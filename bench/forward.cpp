@@ -142,7 +142,7 @@ double peer(const Setup& setup) {
   Child testpmd({"dpdk-testpmd", "-d", setup.build + "/bench/libbulkhead-feeder.so", "--lcores", "0@0,1@1",
                  "--in-memory", "--no-pci", "--file-prefix", "bulkhead-peer", "--vdev", "net_null0,size=64",
                  "--vdev", "net_null1,size=64", "--", "-i", "--forward-mode=macswap", "--nb-cores=1",
-                 "--burst=32", "--total-num-mbufs=65536"},
+                 "--burst=64", "--total-num-mbufs=65536"},
                 log);
   std::this_thread::sleep_for(Seconds(1.5));
   if (!testpmd.running()) fail("dpdk-testpmd does not start, see " + log);

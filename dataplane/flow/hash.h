@@ -37,9 +37,14 @@ class Hasher {
   /// `key` has kKeyBytes readable bytes, any alignment.
   std::uint64_t operator()(const void* key) const {
     const auto* bytes = static_cast<const std::uint8_t*>(key);
-    std::uint16_t ports[2];
-    std::memcpy(ports, bytes + 32, sizeof ports);
-    const __m128i ends = _mm_add_epi64(end(bytes, ports[0]), end(bytes + 16, ports[1]));
+    // Both ports as 32-bit words, four times over: a shuffle each.
+    std::uint32_t both;
+    std::memcpy(&both, bytes + 32, sizeof both);
+    const __m128i ports = _mm_cvtsi32_si128(static_cast<int>(both));
+    const __m128i first = _mm_set_epi8(-1, -1, 1, 0, -1, -1, 1, 0, -1, -1, 1, 0, -1, -1, 1, 0);
+    const __m128i second = _mm_set_epi8(-1, -1, 3, 2, -1, -1, 3, 2, -1, -1, 3, 2, -1, -1, 3, 2);
+    const __m128i ends = _mm_add_epi64(end(bytes, _mm_shuffle_epi8(ports, first)),
+                                       end(bytes + 16, _mm_shuffle_epi8(ports, second)));
     return finish(ends, bytes[36]);
   }
 
@@ -47,14 +52,16 @@ class Hasher {
   std::uint64_t datagram(const abi::Address& source, const abi::Address& destination, std::uint32_t id,
                          std::uint8_t protocol) const {
     const __m128i ends =
-        _mm_add_epi64(end(source.bytes.data(), id & 0xffff), end(destination.bytes.data(), id >> 16));
+        _mm_add_epi64(end(source.bytes.data(), _mm_set1_epi32(static_cast<int>(id & 0xffff))),
+                      end(destination.bytes.data(), _mm_set1_epi32(static_cast<int>(id >> 16))));
     return finish(ends, protocol);
   }
 
  private:
-  __m128i end(const std::uint8_t* address, std::uint32_t port) const {
+  /// `port` in all four words.
+  __m128i end(const std::uint8_t* address, __m128i port) const {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(address));
-    const __m128i round_key = _mm_xor_si128(second_, _mm_set1_epi32(static_cast<int>(port)));
+    const __m128i round_key = _mm_xor_si128(second_, port);
     return _mm_aesenc_si128(_mm_aesenc_si128(_mm_xor_si128(bytes, first_), round_key), third_);
   }
   std::uint64_t finish(__m128i ends, std::uint8_t protocol) const {

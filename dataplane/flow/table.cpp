@@ -157,12 +157,13 @@ void Table::restamp(std::uint32_t slot, const Stamp& stamp, const Reasons& reaso
   __atomic_store_n(stamp_word(slot), std::bit_cast<std::uint64_t>(stamp), __ATOMIC_RELEASE);
 }
 
-void Table::carry(std::uint32_t slot, std::uint32_t direction, bool packets, bool bytes) {
+void Table::carry(std::uint32_t slot, std::uint32_t direction, std::uint32_t packets,
+                  std::uint32_t l3_bytes) {
   abi::FlowDetail& detail = cold_[slot];
-  if (packets)
+  if (hot_[slot].packets[direction] < packets)
     std::atomic_ref(detail.packets_high[direction])
         .store(detail.packets_high[direction] + 1, std::memory_order_relaxed);
-  if (bytes)
+  if (hot_[slot].bytes[direction] < l3_bytes)
     std::atomic_ref(detail.bytes_high[direction])
         .store(detail.bytes_high[direction] + 1, std::memory_order_relaxed);
 }

@@ -9,6 +9,7 @@
 //   hash()     hashes every key and prefetches its tags
 //   find()     compares tags and prefetches the candidate's entry
 //   resolve()  compares keys in both orders: slot, direction and ports, or a miss
+// or packet by packet, with other work between the stages (lookup.h).
 //
 // Who writes: any worker inserts, removes and re-stamps (the `worker` argument names the caller: one thread
 // per number at a time). The key of a live slot never changes. Generation and ports are one word: a reader
@@ -56,14 +57,14 @@ enum class Found : std::uint8_t {
   kStale,  // judged by another one: judge again, then restamp() or remove()
 };
 
-/// One packet's way through a lookup. hash() fills `hash`, find() slot and candidates, resolve() the rest.
+/// One packet's way through a lookup. hash() fills `hash`, find() `slot`, resolve() the rest.
 struct Probe {
   std::uint64_t hash;
-  std::uint32_t slot;        // kNoSlot on a miss
-  std::uint16_t in_port;     // where packets of this direction come in
-  std::uint16_t out_port;    // where they go: the other direction's
-  std::uint16_t candidates;  // slots of the first bucket whose tag agrees
-  std::uint8_t direction;    // 0 the originator's, 1 the reply's
+  std::uint32_t
+      slot;  // after find(): the first of the bucket whose tag agrees. kNoSlot: none, after resolve() a miss
+  std::uint16_t in_port;   // where packets of this direction come in
+  std::uint16_t out_port;  // where they go: the other direction's
+  std::uint8_t direction;  // 0 the originator's, 1 the reply's
   Found found;
 };
 
@@ -142,6 +143,28 @@ struct TakeUp {
   std::string reason;           // why it was made anew; empty if adopted
 };
 
+/// Accounts packets of one direction on the hot line. True: a counter passed 2^32, and Table::carry() must be told.
+[[nodiscard]] inline bool account(abi::FlowEntry& entry, std::uint32_t direction, std::uint32_t packets,
+                                  std::uint32_t l3_bytes, std::uint16_t now_s) {
+  if (std::atomic_ref(entry.last_seen_s).load(std::memory_order_relaxed) != now_s)
+    std::atomic_ref(entry.last_seen_s).store(now_s, std::memory_order_relaxed);
+  const std::uint32_t packets_now = entry.packets[direction] + packets;
+  const std::uint32_t bytes_now = entry.bytes[direction] + l3_bytes;
+  std::atomic_ref(entry.packets[direction]).store(packets_now, std::memory_order_relaxed);
+  std::atomic_ref(entry.bytes[direction]).store(bytes_now, std::memory_order_relaxed);
+  return packets_now < packets || bytes_now < l3_bytes;
+}
+
+/// Generation and ports as one word, which aliases the entry's members.
+using StampWord [[gnu::may_alias]] = std::uint64_t;
+
+inline std::uint16_t tag_of(std::uint64_t hash) {
+  const auto top = static_cast<std::uint16_t>(hash >> 48);
+  return static_cast<std::uint16_t>(top + (top < abi::kFlowTagFirst ? abi::kFlowTagFirst : 0));
+}
+
+struct Lookup;
+
 class Table {
  public:
   /// Over `memory`, zeroed or left by an earlier process, 64-byte aligned, of geometry().bytes or more; it
@@ -157,22 +180,19 @@ class Table {
   void resolve(const void* const keys[], std::uint32_t count, std::uint32_t generation, Probe probes[]) const;
   /// The last stage for one key, for a caller that goes on with each packet while its line is at hand.
   void resolve(const void* key, std::uint32_t generation, Probe& probe) const;
+  /// The stages one key at a time: lookup.h.
+  Lookup lookup() const;
   /// All three for one key.
   Probe look_up(const void* key, std::uint32_t generation) const;
 
-  /// Accounts packets of one direction on the hot line. `l3_bytes` in all, `now_s` from clock_s().
+  /// Accounts packets of one direction. `l3_bytes` in all, `now_s` from clock_s().
   void touch(std::uint32_t slot, std::uint32_t direction, std::uint32_t packets, std::uint32_t l3_bytes,
              std::uint16_t now_s) {
-    abi::FlowEntry& entry = hot_[slot];
-    if (std::atomic_ref(entry.last_seen_s).load(std::memory_order_relaxed) != now_s)
-      std::atomic_ref(entry.last_seen_s).store(now_s, std::memory_order_relaxed);
-    const std::uint32_t packets_now = entry.packets[direction] + packets;
-    const std::uint32_t bytes_now = entry.bytes[direction] + l3_bytes;
-    std::atomic_ref(entry.packets[direction]).store(packets_now, std::memory_order_relaxed);
-    std::atomic_ref(entry.bytes[direction]).store(bytes_now, std::memory_order_relaxed);
-    if (packets_now < packets || bytes_now < l3_bytes) [[unlikely]]
-      carry(slot, direction, packets_now < packets, bytes_now < l3_bytes);
+    if (account(hot_[slot], direction, packets, l3_bytes, now_s)) [[unlikely]]
+      carry(slot, direction, packets, l3_bytes);
   }
+  /// The rest of an account() that said so, with what it was given.
+  void carry(std::uint32_t slot, std::uint32_t direction, std::uint32_t packets, std::uint32_t l3_bytes);
 
   /// Puts an allowed conversation on record. `hash` is its Probe's. Looks again first, so that two packets of
   /// one burst share a flow. When two workers insert the same conversation at once, the lower slot stays.
@@ -232,6 +252,7 @@ class Table {
   const Hasher& hasher() const { return hasher_; }
 
  private:
+  friend struct Lookup;
   friend struct Race;  // a test's hand between publishing and looking for duplicates
 
   static constexpr std::uint32_t kSlots = abi::kFlowBucketSlots;
@@ -251,15 +272,9 @@ class Table {
   void take_up(TakeUp& take_up);
   bool consistent(std::uint32_t slot) const;
 
-  /// Generation and ports as one word, which aliases the entry's members.
-  using StampWord [[gnu::may_alias]] = std::uint64_t;
   StampWord* stamp_word(std::uint32_t slot) const {
     return reinterpret_cast<StampWord*>(reinterpret_cast<std::byte*>(hot_ + slot) +
                                         offsetof(abi::FlowEntry, generation));
-  }
-  static std::uint16_t tag_of(std::uint64_t hash) {
-    const auto top = static_cast<std::uint16_t>(hash >> 48);
-    return static_cast<std::uint16_t>(top + (top < abi::kFlowTagFirst ? abi::kFlowTagFirst : 0));
   }
   /// The i-th bucket of a hash's chain. The step is odd, so the first kChainBuckets differ.
   std::uint32_t bucket_of(std::uint64_t hash, std::uint32_t i) const {
@@ -278,7 +293,6 @@ class Table {
   /// Walks the whole chain: the flow's slot, or kNoSlot.
   std::uint32_t search(std::uint64_t hash, const void* key, std::uint8_t& direction) const;
   void pass(std::uint64_t hash, std::uint32_t bucket, std::uint32_t delta);
-  void carry(std::uint32_t slot, std::uint32_t direction, bool packets, bool bytes);
   bool take_credit(Shard& shard);
   void give_credit(Shard& shard);
   std::uint32_t claim(std::uint64_t hash, std::uint32_t& bucket);
@@ -289,7 +303,7 @@ class Table {
   bool evict_from(std::uint32_t worker, std::uint32_t bucket, std::uint16_t now_s);
   bool expired(std::uint32_t slot, std::uint16_t now_s, const Timeouts& timeouts) const;
   void prefetch_live(std::uint32_t bucket) const;
-  void prefetch_free(std::uint32_t bucket) const;
+  void find_nothing(std::uint32_t bucket, Probe& probe) const;
 
   abi::FlowTableHeader* header_;
   std::uint16_t* tags_;
@@ -304,44 +318,6 @@ class Table {
   std::unique_ptr<Shard[]> shards_;
   alignas(64) std::atomic<std::uint64_t> available_{0};
 };
-
-/// Both orders are compared without a branch: replies come as often as originals.
-inline bool Table::same_flow(std::uint32_t slot, const void* key, std::uint8_t& direction) const {
-  const auto ports_of = [](const void* of) {
-    std::uint32_t ports;
-    std::memcpy(&ports, static_cast<const std::uint8_t*>(of) + 32, sizeof ports);
-    return ports;
-  };
-  const abi::FlowEntry& entry = hot_[slot];
-  const __m256i asked = _mm256_loadu_si256(static_cast<const __m256i*>(key));
-  const __m256i forward = _mm256_load_si256(reinterpret_cast<const __m256i*>(&entry));
-  const __m256i reverse = _mm256_permute2x128_si256(forward, forward, 1);
-  const std::uint32_t ports = ports_of(key);
-  const std::uint32_t own_ports = ports_of(&entry);
-  const bool is_forward =
-      (_mm256_movemask_epi8(_mm256_cmpeq_epi8(asked, forward)) == -1) & (ports == own_ports);
-  const bool is_reverse = (_mm256_movemask_epi8(_mm256_cmpeq_epi8(asked, reverse)) == -1) &
-                          (ports == (own_ports << 16 | own_ports >> 16));
-  direction = static_cast<std::uint8_t>(!is_forward);
-  return (is_forward | is_reverse) & (static_cast<const std::uint8_t*>(key)[36] == entry.protocol);
-}
-
-inline void Table::resolve(const void* key, std::uint32_t generation, Probe& probe) const {
-  if (probe.candidates == 0 || !same_flow(probe.slot, key, probe.direction)) [[unlikely]]
-    probe.slot = search(probe.hash, key, probe.direction);
-  if (probe.slot == kNoSlot) [[unlikely]] {
-    probe.found = Found::kMiss;
-    probe.in_port = probe.out_port = 0;
-    return;
-  }
-  // Taken apart in a register: the ports are the word's upper half, the originator's first.
-  const std::uint64_t judged = __atomic_load_n(stamp_word(probe.slot), __ATOMIC_ACQUIRE);
-  const auto ports = static_cast<std::uint32_t>(judged >> 32);
-  const auto turned = std::rotl(ports, probe.direction * 16);
-  probe.in_port = static_cast<std::uint16_t>(turned);
-  probe.out_port = static_cast<std::uint16_t>(turned >> 16);
-  probe.found = static_cast<std::uint32_t>(judged) == generation ? Found::kHit : Found::kStale;
-}
 
 template <typename Grace>
 void Table::reclaim(std::uint32_t worker, Grace&& grace) {
@@ -398,3 +374,5 @@ void Table::for_each(Visit&& visit) const {
 }
 
 }  // namespace bulkhead::flow
+
+#include "dataplane/flow/lookup.h"

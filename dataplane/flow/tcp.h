@@ -112,6 +112,12 @@ inline void advance_other(abi::FlowEntry& entry, std::uint32_t direction) {
     state.store(abi::FlowState::kEstablished, std::memory_order_relaxed);
 }
 
+/// Whether a TCP segment or UDP datagram (`tcp_flags` 0) surely leaves an established conversation where it is: any other asks advance_*().
+inline bool stays(abi::FlowEntry& entry, std::uint8_t tcp_flags) {
+  return std::atomic_ref(entry.state).load(std::memory_order_relaxed) == abi::FlowState::kEstablished &&
+         (tcp_flags & (kTcpFin | kTcpSyn | kTcpRst)) == 0;
+}
+
 /// Whether an ICMP query message may go in this direction of a flow: questions from the originator, answers
 /// from the responder. A reply flow must not carry the responder's own questions, which nobody judged.
 constexpr bool icmp_fits(std::uint8_t protocol, std::uint8_t icmp_type, std::uint32_t direction) {

@@ -35,6 +35,17 @@ inline bool spend_hop(std::uint8_t* frame, const packet::Parsed& parsed) {
   return true;
 }
 
+/// spend_hop() and both MACs, for an IPv4 header right behind an untagged Ethernet one, with a hop left.
+inline void pass_on_v4(std::uint8_t* frame, const packet::FrameHead& head) {
+  // TTL, protocol, checksum: the checksum's high byte comes first, so its carry is one of this word's upper half.
+  std::uint8_t* at = frame + 14 + 8;
+  std::uint32_t word = packet::load_raw32(at);
+  word += word < 0xfffe'0000u ? 0xffffu : 0x1'ffffu;
+  std::memcpy(at, &word, sizeof word);
+  std::memcpy(frame, &head.first, 8);
+  std::memcpy(frame + 8, &head.rest, 4);
+}
+
 /// Moves both MACs over the 802.1Q tag. Returns the frame's new start, 4 bytes later.
 inline std::uint8_t* pop_vlan(std::uint8_t* frame) {
   std::memmove(frame + kVlanTagBytes, frame, 12);

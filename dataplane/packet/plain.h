@@ -123,27 +123,23 @@ struct FrameHead {
 };
 
 inline FrameHead frame_head(const abi::Mac& destination, const abi::Mac& source) {
-  std::uint8_t bytes[12];
-  std::memcpy(bytes, destination.bytes.data(), 6);
-  std::memcpy(bytes + 6, source.bytes.data(), 6);
-  return {load_raw64(bytes), load_raw32(bytes + 8)};
+  std::uint64_t to = 0, from = 0;
+  std::memcpy(&to, destination.bytes.data(), 6);
+  std::memcpy(&from, source.bytes.data(), 6);
+  return {to | from << 48, static_cast<std::uint32_t>(from >> 16)};
 }
 
 /// How the first 32 bytes of a plain IPv4 frame from a known neighbour look, where they are known: MACs, EtherType, version and
 /// header length, no fragment. One comparison of a burst's packet with it says most of what is to be said.
 struct ExpectedV4 {
-  alignas(32) std::uint8_t bytes[32] = {};
-  alignas(32) std::uint8_t mask[32] = {};
+  __m256i bytes;
+  __m256i mask;
 
-  ExpectedV4(const abi::Mac& destination, const abi::Mac& source) {
-    std::memcpy(bytes, destination.bytes.data(), 6);
-    std::memcpy(bytes + 6, source.bytes.data(), 6);
-    bytes[12] = 0x08;
-    bytes[14] = 0x45;
-    std::memset(mask, 0xff, 15);
-    mask[20] = 0xbf;  // all of flags and fragment offset but DF
-    mask[21] = 0xff;
-  }
+  explicit ExpectedV4(const FrameHead& head)
+      : bytes(_mm256_set_epi64x(0, 0, static_cast<long long>(std::uint64_t{0x0045'0008} << 32 | head.rest),
+                                static_cast<long long>(head.first))),
+        // 15 bytes, and of flags and fragment offset all but DF.
+        mask(_mm256_set_epi64x(0, 0x0000'ffbf'0000'0000, 0x00ff'ffff'ffff'ffff, -1)) {}
 };
 
 /// parse_plain_v4() of an untagged frame from a known neighbour, all but the addresses, which are taken as they come: a conversation
@@ -155,23 +151,21 @@ inline bool parse_expected_v4(const std::uint8_t* frame, std::uint32_t readable,
   if (readable < kL4 + 20) [[unlikely]]
     return false;
   const __m256i first = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(frame));
-  const __m256i wanted = _mm256_load_si256(reinterpret_cast<const __m256i*>(expected.bytes));
-  const __m256i mask = _mm256_load_si256(reinterpret_cast<const __m256i*>(expected.mask));
-  if (_mm256_testz_si256(_mm256_xor_si256(first, wanted), mask) == 0) [[unlikely]]
+  if (_mm256_testz_si256(_mm256_xor_si256(first, expected.bytes), expected.mask) == 0) [[unlikely]]
     return false;
   const std::uint8_t* ip = frame + kL3;
   const std::uint32_t ip_bytes = load_be16(ip + 2);
   const std::uint32_t protocol = ip[9];
   if (ip_bytes - 40 > frame_bytes - (kL3 + 40) || !header_sums_up(ip)) [[unlikely]]
     return false;
-  std::uint32_t tcp_bits = 0;
+  std::uint32_t tcp_flags = 0;
   if (protocol == 17) {
     if (load_be16(frame + kL4 + 4) - 8u > ip_bytes - 28) [[unlikely]]
       return false;
   } else if (protocol == 6) {
-    tcp_bits = frame[kL4 + 13] & 0x3fu;
+    tcp_flags = frame[kL4 + 13] & 0x3fu;
     const std::uint32_t header_bytes = frame[kL4 + 12] >> 4 << 2;
-    if (header_bytes - 20 > ip_bytes - 40 || (kTcpFlagsValid >> tcp_bits & 1) == 0) [[unlikely]]
+    if (header_bytes - 20 > ip_bytes - 40 || (kTcpFlagsValid >> tcp_flags & 1) == 0) [[unlikely]]
       return false;
   } else {
     return false;
@@ -184,13 +178,13 @@ inline bool parse_expected_v4(const std::uint8_t* frame, std::uint32_t readable,
   const __m128i destination = _mm_set_epi8(11, 10, 9, 8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
   // source_port, destination_port, protocol, kind, fate, flags, tcp_flags, hop_limit, policy_port, l3_offset, icmp_type, l4_offset
   const __m128i rest = _mm_set_epi8(-1, -1, -1, -1, 14, 15, 0, -1, -1, -1, -1, 1, 14, 15, 12, 13);
-  const auto flags = static_cast<char>(kIpv4 | (ip[6] & 0x40) >> 3);
-  const auto tcp_flags = static_cast<char>(tcp_bits);
-  const __m128i known = _mm_set_epi8(0, kL4, 0, kL3, 0, 0, 0, tcp_flags, flags, 0, 0, 0, 0, 0, 0, 0);
+  const __m128i offsets = _mm_set_epi8(0, kL4, 0, kL3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
   auto* out = reinterpret_cast<__m128i*>(&parsed);
   _mm_store_si128(out, _mm_or_si128(_mm_shuffle_epi8(fields, source), mapped));
   _mm_store_si128(out + 1, _mm_or_si128(_mm_shuffle_epi8(fields, destination), mapped));
-  _mm_store_si128(out + 2, _mm_or_si128(_mm_shuffle_epi8(fields, rest), known));
+  _mm_store_si128(out + 2, _mm_or_si128(_mm_shuffle_epi8(fields, rest), offsets));
+  parsed.flags = static_cast<std::uint8_t>(kIpv4 | (ip[6] & 0x40) >> 3);
+  parsed.tcp_flags = static_cast<std::uint8_t>(tcp_flags);
   parsed.fragment_offset = 0;
   parsed.fragment_id = 0;
   parsed.l3_bytes = ip_bytes;

@@ -28,7 +28,7 @@
 
 namespace bulkhead::port {
 
-inline constexpr std::uint16_t kBurst = 32;
+inline constexpr std::uint16_t kBurst = 64;
 
 /// Packet memory of one process. `small` holds every packet's first segment, `large` the rest of a
 /// super-packet.

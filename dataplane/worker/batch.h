@@ -23,6 +23,7 @@ struct Batch {
   Batch(const Batch&) = delete;
 
   std::uint32_t count = 0;
+  std::uint32_t plain = 0;  // the first ones: TCP or UDP right behind a bare IPv4 header, finished, no tag
   rte_mbuf* packets[port::kBurst];
   packet::Parsed parsed[port::kBurst];
   const void* keys[port::kBurst];  // always &parsed[i]

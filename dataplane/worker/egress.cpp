@@ -1,34 +1,20 @@
+#include "dataplane/worker/egress.h"
+
 #include <algorithm>
 #include <cstring>
 
 #include "dataplane/forward/forward.h"
-#include "dataplane/worker/worker.h"
 
 namespace bulkhead::worker {
-namespace {
-
-constexpr std::uint64_t kUnfinished = RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG;
-
-}  // namespace
-
 /// A port on hold gets nothing: whoever is behind it is not who the image speaks of.
 bool Worker::may_leave_by(const port::Port& out) const {
   return out.role() != abi::kRoleEndpoint ||
          image_->endpoint_of_port[out.number()].load(std::memory_order_relaxed) != 0;
 }
 
-/// A way out, and all that a burst needs to know of it.
-struct Worker::Aim {
-  port::Port* out = nullptr;
-  abi::Fate closed = abi::Fate::kPortGone;  // kForwarded: packets may leave by it
-  std::uint32_t mtu = 0;
-  packet::FrameHead heads[2];    // what a frame to the far end starts with: IPv6, IPv4
-  bool resolved[2] = {};         // the far end's MAC is known
-  Outbox::Lane* lane = nullptr;  // null: emit() knows what to do
-};
-
 Worker::Aim Worker::aim(std::uint16_t number) {
   Aim aim;
+  aim.number = number;
   aim.out = env_.ports.at(number);
   if (aim.out == nullptr) return aim;
   aim.closed = may_leave_by(*aim.out) ? abi::Fate::kForwarded : abi::Fate::kPortOnHold;
@@ -39,48 +25,34 @@ Worker::Aim Worker::aim(std::uint16_t number) {
     aim.heads[v4] = packet::frame_head(port::Port::unpack(peer), aim.out->own_mac());
   }
   if (aim.out->vlan() == 0) aim.lane = outbox_.lane(number);
+  aim.open_v4 = aim.closed == abi::Fate::kForwarded && aim.resolved[true] && aim.lane != nullptr;
   return aim;
 }
 
 /// Gives every packet of the batch its fate; those that are allowed go to the outbox.
 void Worker::send_on(Batch& batch) {
-  std::uint16_t aimed = 0;  // no port has this number
   Aim to;
-  for (std::uint32_t i = 0; i < batch.count; ++i) {
-    rte_mbuf* packet = batch.packets[i];
-    const packet::Parsed& parsed = batch.parsed[i];
-    if (batch.fates[i] != abi::Fate::kForwarded) [[unlikely]] {
-      drop(packet, batch.fates[i]);
-      continue;
-    }
-    if (batch.egress[i] != aimed) [[unlikely]] {
-      aimed = batch.egress[i];
-      to = aim(aimed);
-    }
-    const bool v4 = (parsed.flags & packet::kIpv4) != 0;
-    const bool plain =
-        parsed.hop_limit > 1 && parsed.l3_bytes <= to.mtu && (packet->ol_flags & kUnfinished) == 0;
-    if (to.closed == abi::Fate::kForwarded && to.resolved[v4] && plain) [[likely]] {
-      rewrite(packet, parsed, to.heads[v4]);
-      ++accepted_;
-      if (to.lane != nullptr && to.lane->count < Outbox::kPackets) [[likely]] {
-        Outbox::put(*to.lane, packet);
-        continue;
-      }
-      emit(packet, *to.out);
-    } else if (to.closed != abi::Fate::kForwarded) {
-      drop(packet, to.closed);
-    } else if (parsed.hop_limit <= 1) {
-      count(tell_sender(packet, parsed, forward::Problem::kTimeExceeded, 0) ? abi::Fate::kIcmpTimeExceeded
-                                                                            : abi::Fate::kHopLimit);
-      rte_pktmbuf_free(packet);
-    } else if (!to.resolved[v4]) {
-      drop(packet, abi::Fate::kNextHopUnresolved);
-    } else {
-      finish(packet, parsed, *to.out, to.heads[v4]);
-    }
-    aimed = 0;  // the outbox may have been flushed on the way: its lanes are others now
+  for (std::uint32_t i = 0; i < batch.count; ++i) send(batch, i, to);
+}
+
+/// What is not simply passed on by `to`.
+void Worker::send_slowly(Batch& batch, std::uint32_t i, Aim& to) {
+  rte_mbuf* packet = batch.packets[i];
+  const packet::Parsed& parsed = batch.parsed[i];
+  if (batch.fates[i] != abi::Fate::kForwarded) return drop(packet, batch.fates[i]);
+  const bool v4 = (parsed.flags & packet::kIpv4) != 0;
+  if (to.closed != abi::Fate::kForwarded) {
+    drop(packet, to.closed);
+  } else if (parsed.hop_limit <= 1) {
+    count(tell_sender(packet, parsed, forward::Problem::kTimeExceeded, 0) ? abi::Fate::kIcmpTimeExceeded
+                                                                          : abi::Fate::kHopLimit);
+    rte_pktmbuf_free(packet);
+  } else if (!to.resolved[v4]) {
+    drop(packet, abi::Fate::kNextHopUnresolved);
+  } else {
+    finish(packet, parsed, *to.out, to.heads[v4]);
   }
+  to.number = 0;  // the outbox may have been flushed on the way: its lanes are others now
 }
 
 /// With the tag that the port's traffic carries, and after making room.
@@ -89,7 +61,7 @@ void Worker::emit_slowly(rte_mbuf* packet, port::Port& out) {
     if (rte_pktmbuf_prepend(packet, forward::kVlanTagBytes) == nullptr)
       return drop(packet, abi::Fate::kNoMemory);
     forward::push_vlan(rte_pktmbuf_mtod_offset(packet, std::uint8_t*, forward::kVlanTagBytes), out.vlan());
-    if ((packet->ol_flags & kUnfinished) != 0) packet->l2_len += forward::kVlanTagBytes;
+    if (is_unfinished(packet)) packet->l2_len += forward::kVlanTagBytes;
   }
   const auto number = static_cast<std::uint16_t>(out.number());
   Outbox::Lane* lane = outbox_.lane(number);

@@ -1,4 +1,7 @@
+#include <algorithm>
+
 #include "dataplane/flow/tcp.h"
+#include "dataplane/worker/egress.h"
 #include "dataplane/worker/worker.h"
 
 namespace bulkhead::worker {
@@ -8,35 +11,94 @@ constexpr std::uint8_t kTcp = 6, kUdp = 17, kIcmp = 1, kIcmpV6 = 58;
 
 }  // namespace
 
-/// Finds each packet's conversation. What the enforced image allowed and came in by the port it should is decided here;
-/// the rest goes to judge().
+/// Finds a packet's conversation. True: what the enforced image allowed and came in by the port it should has its fate; false: the rest
+/// is for judge().
+inline bool Worker::established(Batch& batch, std::uint32_t i) {
+  flow::Probe probe = batch.probes[i];
+  const packet::Parsed& parsed = batch.parsed[i];
+  env_.flows.resolve(&parsed, generation_, probe);
+  if (probe.found != flow::Found::kHit || probe.in_port != in_number_) [[unlikely]] {
+    batch.probes[i] = probe;
+    return false;
+  }
+  if (parsed.protocol == kUdp && !batch.later[i]) {
+    flow::advance_other(env_.flows.entry(probe.slot), probe.direction);
+  } else if (!advance(batch, i, probe.slot, probe.direction)) [[unlikely]] {
+    return batch.fates[i] != abi::Fate::kForwarded;
+  }
+  env_.flows.touch(probe.slot, probe.direction, 1, parsed.l3_bytes, now_s_);
+  batch.fates[i] = abi::Fate::kForwarded;
+  batch.egress[i] = probe.out_port;
+  return true;
+}
+
 void Worker::look_up(Batch& batch) {
   env_.flows.hash(batch.keys, batch.count, batch.probes);
   env_.flows.find(batch.count, batch.probes);
-
-  const auto in_port = static_cast<std::uint16_t>(in_->number());
   std::uint32_t pending[port::kBurst];
   std::uint32_t count = 0;
-  for (std::uint32_t i = 0; i < batch.count; ++i) {
-    flow::Probe& probe = batch.probes[i];
-    env_.flows.resolve(batch.keys[i], generation_, probe);
-    if (probe.found != flow::Found::kHit || probe.in_port != in_port) [[unlikely]] {
-      pending[count++] = i;
-      continue;
-    }
+  for (std::uint32_t i = 0; i < batch.count; ++i)
+    if (!established(batch, i)) pending[count++] = i;
+  if (count != 0) judge(batch, pending, count);
+}
+
+/// The way of nearly all packets, from the lookup to the outbox: plain ones of established conversations, to a port that takes them as they
+/// are, `to`. Carries packets from number `i` on until one is not of that kind, and returns its number.
+std::uint32_t Worker::express(Batch& batch, std::uint32_t i, const Aim& to) {
+  if (!to.open_v4) return i;
+  // Copies: no store to a packet can change them.
+  abi::FlowEntry* const entries = env_.flows.lookup().entries;
+  const packet::FrameHead head = to.heads[true];
+  const std::uint32_t generation = generation_, mtu = to.mtu;
+  const std::uint32_t ports = std::uint32_t{to.number} << 16 | in_number_;
+  const std::uint16_t now_s = now_s_;
+  const std::uint32_t begin = i, end = std::min(batch.plain, i + Outbox::kPackets - to.lane->count);
+  rte_mbuf** out = to.lane->packets + to.lane->count;
+  std::uint64_t bytes = 0;
+  for (; i < end; ++i) {
     const packet::Parsed& parsed = batch.parsed[i];
-    if (parsed.protocol == kUdp && !batch.later[i]) {
-      flow::advance_other(env_.flows.entry(probe.slot), probe.direction);
-    } else if (!advance(batch, i, probe.slot, probe.direction)) [[unlikely]] {
-      if (batch.fates[i] == abi::Fate::kForwarded) pending[count++] = i;
-      continue;
-    }
-    env_.flows.touch(probe.slot, probe.direction, 1, parsed.l3_bytes, now_s_);
-    batch.fates[i] = abi::Fate::kForwarded;
-    batch.egress[i] = probe.out_port;
+    const std::uint32_t slot = batch.probes[i].slot;
+    if (slot == flow::kNoSlot) [[unlikely]]
+      break;
+    abi::FlowEntry& entry = entries[slot];
+    std::uint32_t direction = 0;
+    if (!flow::Lookup::continues(entry, &parsed, generation, ports, direction) ||
+        !flow::stays(entry, parsed.tcp_flags) || parsed.hop_limit <= 1 || parsed.l3_bytes > mtu) [[unlikely]]
+      break;
+    if (flow::account(entry, direction, 1, parsed.l3_bytes, now_s)) [[unlikely]]
+      env_.flows.carry(slot, direction, 1, parsed.l3_bytes);
+    rte_mbuf* packet = batch.packets[i];
+    forward::pass_on_v4(rte_pktmbuf_mtod(packet, std::uint8_t*), head);
+    bytes += packet->pkt_len;
+    *out++ = packet;
   }
-  if (count != 0) [[unlikely]]
-    judge(batch, pending, count);
+  to.lane->count = static_cast<std::uint16_t>(to.lane->count + (i - begin));
+  to.lane->bytes += bytes;
+  accepted_ += i - begin;
+  return i;
+}
+
+/// look_up() and send_on() in one, for a batch whose lookups are under way. What is judged goes out after the rest: packets of one
+/// conversation are judged all or none.
+void Worker::carry_on(Batch& batch) {
+  std::uint32_t pending[port::kBurst];
+  std::uint32_t count = 0;
+  Aim to;
+  for (std::uint32_t i = 0;;) {
+    i = express(batch, i, to);
+    if (i == batch.count) break;
+    if (!established(batch, i)) {
+      pending[count++] = i;
+    } else {
+      send(batch, i, to);
+    }
+    ++i;
+  }
+  if (count == 0) [[likely]]
+    return;
+  judge(batch, pending, count);
+  to.number = 0;  // judging may have sent something itself, and flushed the outbox for it
+  for (std::uint32_t k = 0; k < count; ++k) send(batch, pending[k], to);
 }
 
 /// Moves the conversation's state by this packet. False: `fates[i]` says why it is dropped, or is kForwarded and the packet opens a

@@ -4,12 +4,14 @@
 #include <cstring>
 
 #include "dataplane/forward/rewrite.h"
+#include "dataplane/worker/egress.h"
 #include "dataplane/worker/worker.h"
 
 namespace bulkhead::worker {
 namespace {
 
-constexpr std::uint32_t kAhead = 4;  // packets between prefetching a header and reading it
+constexpr std::uint32_t kAhead = 8;  // packets between prefetching a header and reading it
+constexpr int kTagsAhead = 8;        // packets between prefetching a bucket's tags and reading them
 
 /// What the sender's kernel left unfinished must be about this packet's own transport header.
 bool claim_fits(rte_mbuf* packet, const packet::Parsed& parsed) {
@@ -29,6 +31,7 @@ bool claim_fits(rte_mbuf* packet, const packet::Parsed& parsed) {
 
 void Worker::process(port::Port& port, rte_mbuf** packets, std::uint32_t count) {
   in_ = &port;
+  in_number_ = static_cast<std::uint16_t>(port.number());
   in_counters_ = &block_.ports[port.number()];
   telemetry::add(block_.bursts, 1);
   telemetry::add(block_.packets, count);
@@ -56,43 +59,48 @@ void Worker::process(port::Port& port, rte_mbuf** packets, std::uint32_t count) 
 
   take_in(port, packets, count);
   if (batch_.count != 0) {
-    look_up(batch_);
-    send_on(batch_);
+    carry_on(batch_);
   }
   send_released();
   flush();
 }
 
-/// Parses the burst. Nearly all packets are plain ones of the neighbour that the port is for; the others are looked at after them.
+/// Parses the burst and starts its lookups. Nearly all packets are plain ones of the neighbour that the port is for; the others are
+/// looked at after them.
 void Worker::take_in(port::Port& port, rte_mbuf** packets, std::uint32_t count) {
   rte_mbuf* others[port::kBurst];
-  std::uint32_t other = 0, plain = 0;
+  std::uint32_t other = 0;
+  const flow::Lookup flows = env_.flows.lookup();
+  packet::Parsed* parsed = batch_.parsed;
+  flow::Probe* probe = batch_.probes;
+  flow::Probe* found = batch_.probes;
+  rte_mbuf** plain = batch_.packets;
   if (port.vlan() == 0) {
-    const packet::ExpectedV4 expected(port.own_mac(), port::Port::unpack(port.peer(true)));
-    packet::Parsed* parsed = batch_.parsed;
+    const packet::ExpectedV4 expected(
+        packet::frame_head(port.own_mac(), port::Port::unpack(port.peer(true))));
     for (std::uint32_t i = 0; i < count && i < kAhead; ++i)
       rte_prefetch0(rte_pktmbuf_mtod(packets[i], void*));
     for (std::uint32_t i = 0; i < count; ++i) {
       if (i + kAhead < count) rte_prefetch0(rte_pktmbuf_mtod(packets[i + kAhead], void*));
       rte_mbuf* packet = packets[i];
-      const bool finished = (packet->ol_flags & RTE_MBUF_F_TX_L4_MASK) == 0;
-      const bool is_plain =
-          finished && packet::parse_expected_v4(rte_pktmbuf_mtod(packet, const std::uint8_t*),
-                                                packet->data_len, packet->pkt_len, expected, *parsed);
-      // Both lists are written, and one of them grows: no branch to mispredict.
-      batch_.packets[plain] = packet;
-      others[other] = packet;
-      plain += is_plain;
-      other += !is_plain;
-      parsed += is_plain;
+      if (is_unfinished(packet) ||
+          !packet::parse_expected_v4(rte_pktmbuf_mtod(packet, const std::uint8_t*), packet->data_len,
+                                     packet->pkt_len, expected, *parsed)) [[unlikely]] {
+        others[other++] = packet;
+        continue;
+      }
+      *plain++ = packet;
+      flows.hash(parsed++, *probe++);
+      if (probe - found == kTagsAhead) flows.find(*found++);
     }
   } else {
     std::copy_n(packets, count, others);
     other = count;
   }
-  std::fill_n(batch_.later, plain, false);
-  batch_.count = plain;
+  batch_.count = batch_.plain = static_cast<std::uint32_t>(plain - batch_.packets);
   for (std::uint32_t i = 0; i < other; ++i) sort(port, others[i], batch_);
+  for (std::uint32_t i = batch_.plain; i < batch_.count; ++i) flows.hash(&batch_.parsed[i], batch_.probes[i]);
+  while (found != batch_.probes + batch_.count) flows.find(*found++);
 }
 
 /// Parses one packet into the batch, or sees to it aside if it belongs to no conversation.

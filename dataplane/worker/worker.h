@@ -1,8 +1,8 @@
 // A worker: takes bursts from its ports and carries every packet to its fate, alone, from start to end.
 //
 //   loop.cpp         poll while there is work, sleep on the ports' fds when there is none, keep house in between
-//   intake.cpp       a burst from one port: parse, check the sender's MAC, sort                 DESIGN: parse, source check
-//   established.cpp  flow table, in three stages over the burst; a current hit is done             flow table
+//   intake.cpp       a burst from one port: parse, check the sender's MAC, sort, start lookups  DESIGN: parse, source check
+//   established.cpp  the rest of the lookups; a current hit goes on its way at once                flow table
 //   judge.cpp        misses and stale hits: addresses, then the image; flows begin, go on or end    classify
 //   ending.cpp       what becomes of a conversation that policy denies now: it is kept, cut, or reset
 //   egress.cpp       hop, MACs, tag; out by port                                                   forward, account
@@ -55,6 +55,8 @@ class Worker {
     bool done(std::uint64_t token) { return publisher.grace_done(token); }
   };
 
+  struct Aim;  // egress.h
+
   // loop.cpp
   std::uint32_t poll_ready(int timeout_us);
   std::uint32_t poll_devices();
@@ -68,7 +70,10 @@ class Worker {
   void sort(port::Port& port, rte_mbuf* packet, Batch& batch);
 
   // established.cpp
+  void carry_on(Batch& batch);
+  std::uint32_t express(Batch& batch, std::uint32_t i, const Aim& to);
   void look_up(Batch& batch);
+  bool established(Batch& batch, std::uint32_t i);
   bool advance(Batch& batch, std::uint32_t i, std::uint32_t slot, std::uint32_t direction);
 
   // judge.cpp
@@ -88,9 +93,10 @@ class Worker {
              const abi::Mac& peer, port::Port& out);
 
   // egress.cpp
-  struct Aim;
   Aim aim(std::uint16_t number);
   void send_on(Batch& batch);
+  void send(Batch& batch, std::uint32_t i, Aim& to);
+  void send_slowly(Batch& batch, std::uint32_t i, Aim& to);
   bool may_leave_by(const port::Port& out) const;
   void emit_slowly(rte_mbuf* packet, port::Port& out);
   void flush();
@@ -152,6 +158,7 @@ class Worker {
   std::uint32_t generation_ = 0;
   classify::Router router_;
   port::Port* in_ = nullptr;
+  std::uint16_t in_number_ = 0;
   abi::PortCounters* in_counters_ = nullptr;
   std::uint32_t in_endpoint_ = 0;  // image endpoint of the ingress port; 0: host or uplink
   Batch batch_;

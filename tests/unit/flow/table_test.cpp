@@ -229,6 +229,43 @@ TEST_F(TableTest, another_generation_is_stale_until_it_is_judged_again) {
   EXPECT_EQ(table.detail(slot).destination_endpoint, 6u);
 }
 
+/// The short way says yes only where resolve() finds an established, current conversation that goes from the one port to the other.
+TEST_F(TableTest, what_surely_continues_resolves_to_the_same) {
+  for (std::uint32_t n = 0; n < 50; ++n) {
+    const Key key = key_number(n);
+    abi::FlowEntry& entry = table.entry(insert(table, key).slot);
+    entry.state = abi::FlowState::kEstablished;
+    entry.generation = 7;
+    entry.port[0] = 3;
+    entry.port[1] = n % 5 == 0 ? 3 : 4;
+    const std::uint32_t there = std::uint32_t{entry.port[1]} << 16 | 3, back = 3u << 16 | entry.port[1];
+    for (const Key& asked : {key, key.reply()}) {
+      const Probe probe = table.look_up(&asked, 7);
+      ASSERT_EQ(probe.found, Found::kHit);
+      for (const std::uint32_t ports :
+           {there, back, std::uint32_t{9 << 16 | 3}, std::uint32_t{4 << 16 | 9}}) {
+        std::uint32_t direction = 2;
+        const bool continues = Lookup::continues(entry, &asked, 7, ports, direction);
+        const bool right = ports == (std::uint32_t{probe.out_port} << 16 | probe.in_port);
+        if (continues) {
+          EXPECT_EQ(direction, probe.direction);
+          EXPECT_TRUE(right);
+        } else if (there != back) {
+          EXPECT_FALSE(right) << "the ports tell the directions apart";
+        }
+      }
+    }
+    std::uint32_t direction = 0;
+    ASSERT_TRUE(Lookup::continues(entry, &key, 7, there, direction));
+    EXPECT_FALSE(Lookup::continues(entry, &key, 8, there, direction));
+    for (std::size_t at = 0; at < kKeyBytes; ++at) {
+      Key other = key;
+      reinterpret_cast<std::uint8_t*>(&other)[at] ^= 0x10;
+      EXPECT_FALSE(Lookup::continues(entry, &other, 7, there, direction)) << "byte " << at;
+    }
+  }
+}
+
 TEST_F(TableTest, counters_carry_into_the_cold_line) {
   const std::uint32_t slot = insert(table, key_number(8)).slot;
   for (int i = 0; i < 3; ++i) table.touch(slot, 0, 2, 0x6000'0000u, 9);

@@ -144,6 +144,22 @@ TEST(Rewrite, every_hop_keeps_the_header_checksum_right) {
   EXPECT_EQ(frame6[21], 1);
 }
 
+TEST(Rewrite, passing_on_is_a_hop_and_both_macs_whatever_the_checksum) {
+  const abi::Mac to{{2, 1, 2, 3, 4, 5}}, from{{2, 6, 7, 8, 9, 10}};
+  Bytes frame = ethernet(0x0800, ipv4({.ttl = 2}, udp(1, 2, {})));
+  const packet::Parsed parsed = read(frame);
+  for (std::uint32_t checksum = 0; checksum < 65536; ++checksum) {
+    frame[22] = static_cast<std::uint8_t>(2 + checksum % 254);
+    put16(frame, 24, checksum);
+    Bytes expected = frame;
+    ASSERT_TRUE(spend_hop(expected.data(), parsed));
+    set_macs(expected.data(), to, from);
+    Bytes passed = frame;
+    pass_on_v4(passed.data(), packet::frame_head(to, from));
+    ASSERT_EQ(passed, expected) << checksum;
+  }
+}
+
 TEST(Rewrite, the_last_hop_is_not_spent) {
   for (std::uint8_t ttl : {0, 1}) {
     Bytes frame = ethernet(0x0800, ipv4({.ttl = ttl}, udp(1, 2, {})));

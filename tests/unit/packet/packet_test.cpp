@@ -108,6 +108,40 @@ TEST(Plain, both_ways_agree_whatever_byte_changes) {
       }
 }
 
+/// The shortest way agrees as well, but for addresses, which it leaves to the caller; and it refuses any other neighbour.
+TEST(Plain, known_neighbour_s_frame_is_read_the_same_whatever_byte_changes) {
+  const ExpectedV4 expected(frame_head(kMacB, kMacA));
+  for (const bool is_tcp : {true, false}) {
+    const auto protocol = static_cast<std::uint8_t>(is_tcp ? 6 : 17);
+    const Bytes good = ethernet(
+        0x0800, ipv4({.protocol = protocol, .fragment = static_cast<std::uint16_t>(is_tcp ? 0x4000 : 0)},
+                     is_tcp ? tcp(40000, 443, kAck | kPsh, filler(9)) : udp(5353, 53, filler(21))));
+    const auto bytes = static_cast<std::uint32_t>(good.size());
+    std::uint32_t read = 0;
+    for (std::size_t at = 0; at < good.size(); ++at)
+      for (unsigned value = 0; value < 256; ++value)
+        for (const bool right_sum : {true, false}) {
+          Bytes frame = good;
+          frame[at] = static_cast<std::uint8_t>(value);
+          if (right_sum && at >= 14 && at < 34) {
+            put16(frame, 24, 0);
+            put16(frame, 24, internet_checksum(part(frame, 14, 20)));
+          }
+          Parsed fast, slow;
+          if (!parse_expected_v4(frame.data(), bytes, bytes, expected, fast)) continue;
+          ++read;
+          ASSERT_TRUE(at >= 12 || frame[at] == good[at]) << "byte " << at << " = " << value;
+          parse_any(frame.data(), bytes, bytes, 0, slow);
+          const bool addresses = at >= 26 && at < 34;
+          ASSERT_TRUE(fast == slow || (addresses && slow.kind == Kind::kDrop))
+              << "byte " << at << " = " << value;
+        }
+    EXPECT_GT(read, 10'000u);
+    Parsed parsed;
+    EXPECT_FALSE(parse_expected_v4(good.data(), 53, bytes, expected, parsed));
+  }
+}
+
 TEST(Plain, the_header_sum_by_multiplication_is_the_plain_one) {
   Bytes header = part(ipv4({}, {}), 0, 20);
   for (std::uint32_t checksum = 0; checksum < 65536; ++checksum) {

@@ -165,6 +165,83 @@ TEST_F(Path, packets_of_one_burst_keep_their_order_and_share_a_flow) {
   EXPECT_EQ(flows_.live(), 2u);
 }
 
+/// Established, stale, ending and odd packets between one another: each meets its fate, and none overtakes another of its conversation.
+TEST_F(Path, mixed_burst_keeps_every_conversation_s_order) {
+  for (std::uint16_t port = 4000; port < 4004; ++port) {
+    const std::uint32_t to = port % 2 ? kApi : kDb;
+    send(kWeb, udp4(kWeb, to, port, 53));
+    send(to, udp4(to, kWeb, 53, port));
+    send(kWeb, tcp4(kWeb, to, port, 80, kSyn));
+    send(to, tcp4(to, kWeb, 80, port, kSyn | kAck));
+    send(kWeb, tcp4(kWeb, to, port, 80, kAck));
+  }
+  left_by(kApi), left_by(kDb), left_by(kWeb);
+  for (const bool stale : {false, true}) {
+    if (stale) publish(everybody(kSome));
+    std::vector<rte_mbuf*> burst;
+    std::vector<Bytes> expected[4];
+    const auto add = [&](std::uint32_t to, const Bytes& frame) {
+      burst.push_back(packet(frame));
+      expected[to].push_back(passed_on(frame, to));
+    };
+    for (std::uint8_t i = 0; i < 60; ++i) {
+      const auto port = static_cast<std::uint16_t>(4000 + i / 3 % 4);
+      const std::uint32_t to = port % 2 ? kApi : kDb;
+      if (i % 3 == 0) add(to, udp4(kWeb, to, port, 53, {i}));
+      if (i % 3 == 1) add(to, tcp4(kWeb, to, port, 80, i < 48 ? kAck : kFin | kAck));
+      if (i == 2) burst.push_back(packet(v4(kWeb, kApi, 17, frames::udp(4001, 53, {i}), 1)));
+      if (i == 5) burst.push_back(packet(udp4(kWeb, kApi, 4001, 54, {i})));
+    }
+    const std::uint64_t forwarded = fate(kWeb, Fate::kForwarded);
+    send_packets(kWeb, burst);
+    for (const std::uint32_t to : {kApi, kDb}) {
+      auto left = left_by(to);
+      ASSERT_EQ(left.size(), expected[to].size());
+      for (std::uint16_t port = 4000; port < 4004; ++port)
+        for (const std::uint8_t protocol : {6, 17}) {
+          const auto of = [&](const std::vector<Bytes>& all) {
+            std::vector<Bytes> some;
+            for (const Bytes& frame : all)
+              if (frame[23] == protocol && frames::get16(frame, 34) == port) some.push_back(frame);
+            return some;
+          };
+          EXPECT_EQ(of(left), of(expected[to])) << port << " " << int{protocol} << " stale " << stale;
+        }
+    }
+    EXPECT_EQ(fate(kWeb, Fate::kForwarded) - forwarded, 40u);
+  }
+  std::uint32_t closing = 0;
+  flows_.for_each([&](std::uint32_t, const abi::FlowEntry& entry, const abi::FlowDetail&) {
+    closing += entry.state == abi::FlowState::kClosing;
+  });
+  EXPECT_EQ(closing, 4u) << "every connection saw its FIN";
+  EXPECT_EQ(fate(kWeb, Fate::kIcmpTimeExceeded), 2u);
+  EXPECT_EQ(fate(kWeb, Fate::kDeniedPosture), 2u);
+}
+
+/// More than one lane holds, and more than one burst: nothing is lost, nothing is counted twice.
+TEST_F(Path, flood_of_one_conversation_is_counted_to_the_byte) {
+  send(kWeb, udp4(kWeb, kApi, 4000, 53));
+  send(kApi, udp4(kApi, kWeb, 53, 4000));
+  left_by(kApi);
+  const std::uint64_t bytes = block().ports[kApi].tx_bytes, packets = block().ports[kApi].tx_packets;
+  std::vector<rte_mbuf*> burst;
+  for (int i = 0; i < 500; ++i) burst.push_back(packet(udp4(kWeb, kApi, 4000, 53, Bytes(20, 1))));
+  send_packets(kWeb, burst);
+  const auto left = left_by(kApi);
+  ASSERT_EQ(left.size(), 500u);
+  EXPECT_EQ(block().ports[kApi].tx_packets - packets, 500u);
+  EXPECT_EQ(block().ports[kApi].tx_bytes - bytes, 500 * left[0].size());
+  std::uint32_t seen = 0;
+  flows_.for_each([&](std::uint32_t, const abi::FlowEntry& entry, const abi::FlowDetail&) {
+    ++seen;
+    EXPECT_EQ(entry.packets[0], 501u);
+    EXPECT_EQ(entry.bytes[0], 31u + 500 * 48);
+    EXPECT_EQ(entry.packets[1], 1u);
+  });
+  EXPECT_EQ(seen, 1u);
+}
+
 TEST_F(Path, broken_frames_are_counted_not_lost) {
   send(kWeb, {});
   send(kWeb, Bytes(13, 0xff));
