@@ -99,7 +99,7 @@ void two_images(benchmark::State& state) {
   const policies::Cluster cluster = cluster_of(shape);
   const compile::Output before = compiled(shape, cluster, false), after = compiled(shape, cluster, true);
   const auto view = [](const compile::Output& output) {
-    return std::get<image::View>(image::validate(output.policy, output.binding, false));
+    return std::get<image::View>(image::validate(output.image.sections(), false));
   };
   const image::View old_view = view(before), new_view = view(after);
   std::size_t changes = 0;

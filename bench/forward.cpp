@@ -97,31 +97,22 @@ std::pair<std::vector<std::byte>, std::vector<std::byte>> open_image() {
   policy.identities.resize(2);
   policy.policies.resize(1);
   policy.rules.resize(1);
-  auto policy_bytes = std::get<std::vector<std::byte>>(image::build_policy(policy));
+  constexpr image::Profile kEverybody = 1;
+  policy.profiles = {{kEverybody, 1, {0, 0}, {0, 0}, image::kRecordEndpoint}};
+  policy.worlds = {{0, 0, {image::kNoSubject, image::kNoSubject}, {0, 0}, image::kRecordWorld}};
 
-  image::BindingTables binding;
-  binding.records = {{},
-                     {1, {0, 0}, {0, 0}, image::kRecordEndpoint},
-                     {0, {image::kNoSubject, image::kNoSubject}, {0, 0}, 0}};
-  binding.world_record_v4 = binding.world_record_v6 = 2;
-  binding.endpoints.resize(3);
+  std::vector<abi::Address> addresses[2] = {{abi::address_v4(0x0a090001)}, {}};
+  for (std::uint32_t k = 0; k < kServerAddresses; ++k)
+    addresses[1].push_back(abi::address_v4(0x0a090101 + k));
+  image::ShardTables shard;
+  shard.endpoint_table = 4;
   for (std::uint32_t i = 1; i <= 2; ++i) {
-    image::Endpoint& endpoint = binding.endpoints[i];
-    endpoint.name = binding.strings.add(i == 1 ? "client" : "server");
-    endpoint.id = endpoint.name;
-    endpoint.port = endpoint.port_key = i;
-    endpoint.identity = 1;
-    endpoint.flags = image::kEndpointLocal;
-    endpoint.addresses_first = static_cast<std::uint32_t>(binding.addresses.size());
-    endpoint.addresses_count = i == 1 ? 1 : kServerAddresses;
-    for (std::uint32_t k = 0; k < endpoint.addresses_count; ++k) {
-      const abi::Address address = abi::address_v4(i == 1 ? 0x0a090001 : 0x0a090101 + k);
-      binding.addresses.push_back(address);
-      binding.bound.push_back({address, 1, i});
-    }
+    const char* name = i == 1 ? "client" : "server";
+    shard.endpoints.push_back({"", name, name, i, i, image::kEndpointLocal, addresses[i - 1], i});
+    for (const abi::Address& address : addresses[i - 1]) shard.bound.push_back({address, kEverybody, i});
   }
-  image::Digest digest = reinterpret_cast<const image::PolicyHeader*>(policy_bytes.data())->digest;
-  return {policy_bytes, std::get<std::vector<std::byte>>(image::build_binding(binding, digest))};
+  return {std::get<std::vector<std::byte>>(image::build_policy(policy)),
+          std::get<std::vector<std::byte>>(image::build_shard(shard))};
 }
 
 int sealed(const std::vector<std::byte>& bytes) {
@@ -198,8 +189,10 @@ double product(const Setup& setup, std::uint64_t flows) {
     std::snprintf(attach.device, sizeof attach.device, "net_null%u,size=64", port - 1);
     channel->attach(attach);
   }
-  const auto [policy, binding] = open_image();
-  channel->swap(1, sealed(policy), sealed(binding));
+  const auto [policy, shard] = open_image();
+  const publish::OfferedSection sections[] = {{image::digest_of(policy), sealed(policy)},
+                                              {image::digest_of(shard), sealed(shard)}};
+  channel->swap(1, sections);
 
   const publish::Regions regions = channel->regions();
   const auto* header = static_cast<const abi::TelemetryHeader*>(

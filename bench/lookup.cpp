@@ -74,7 +74,7 @@ const sample::Image& image_of(std::uint32_t rules, std::uint32_t identities) {
 void lookup(benchmark::State& state, std::uint32_t rules, std::uint32_t identities) {
   const sample::Shape shape = shape_of(rules, identities);
   const sample::Image& image = image_of(rules, identities);
-  const auto result = validate(image.policy, image.binding);
+  const auto result = validate(image.sections());
   const View& view = std::get<View>(result);
   const std::vector<Question> questions = questions_of(shape.endpoints);
   std::size_t next = 0;
@@ -85,7 +85,7 @@ void lookup(benchmark::State& state, std::uint32_t rules, std::uint32_t identiti
     benchmark::DoNotOptimize(judgement);
   }
   state.SetItemsProcessed(state.iterations());
-  state.counters["image_MB"] = static_cast<double>(image.policy.size() + image.binding.size()) / 1e6;
+  state.counters["image_MB"] = static_cast<double>(image.bytes()) / 1e6;
 }
 
 void lookup_time_does_not_depend_on_rules(benchmark::State& state) {

@@ -61,7 +61,7 @@ policies::Policy one_sided(const std::string& subject, policies::Direction direc
 }
 
 struct Image {
-  publish::Fd policy, binding;
+  std::vector<publish::OfferedSection> sections;  // their descriptors live as long as this process
   std::size_t bytes = 0;
 };
 
@@ -94,8 +94,13 @@ Image make_image(policies::Direction half, std::uint32_t others) {
   auto compiled = compile::compile({.cluster = cluster, .policies = set, .ports = ports});
   if (const auto* refusal = std::get_if<compile::Refusal>(&compiled)) throw Failure(refusal->reason);
   const auto& output = std::get<compile::Output>(compiled);
-  return {publish::sealed_memfd("policy", output.policy), publish::sealed_memfd("binding", output.binding),
-          output.policy.size() + output.binding.size()};
+  Image image{{}, output.image.bytes()};
+  const auto add = [&](const image::SectionBytes& bytes) {
+    image.sections.push_back({image::digest_of(*bytes), publish::sealed_memfd("section", *bytes).release()});
+  };
+  add(output.image.policy);
+  for (const image::SectionBytes& shard : output.image.shards) add(shard);
+  return image;
 }
 
 // -- packets ------------------------------------------------------------------------------------------------------------
@@ -201,7 +206,7 @@ Outcome measure(const Options& options) {
   Dataplane dataplane({"--cpus", "1", "--flows", "65536"});
   publish::Channel& channel = dataplane.channel();
   std::uint64_t generation = 1;
-  channel.swap(generation, images[1].policy.get(), images[1].binding.get());
+  channel.swap(generation, images[1].sections);
   for (std::uint32_t port = 1; port <= kPorts; ++port) {
     const std::string file = dataplane.directory() + "/" + std::to_string(port) + ".pcap";
     write_packets(file, port);
@@ -220,7 +225,7 @@ Outcome measure(const Options& options) {
     std::this_thread::sleep_until(begin + std::chrono::nanoseconds(i * 1'000'000'000 / options.rate));
     const Image& image = images[i % 2];
     const auto asked = Clock::now();
-    const abi::SwapReply reply = channel.swap(++generation, image.policy.get(), image.binding.get());
+    const abi::SwapReply reply = channel.swap(++generation, image.sections);
     outcome.request_ns.push_back(static_cast<std::uint64_t>((Clock::now() - asked).count()));
     outcome.swap_ns.push_back(reply.swap_ns);
   }

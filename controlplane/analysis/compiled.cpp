@@ -16,7 +16,7 @@ std::variant<std::unique_ptr<Compiled>, std::string> compile_checked(const compi
 }
 
 std::variant<image::View, std::string> view_of(const compile::Output& output) {
-  auto checked = image::validate(output.policy, output.binding, false);
+  auto checked = image::validate(output.image.sections(), false);
   if (auto* refusal = std::get_if<image::Refusal>(&checked)) return std::move(refusal->reason);
   return std::get<image::View>(checked);
 }

@@ -45,9 +45,8 @@ std::string listed(const std::vector<Block>& blocks) {
 }
 
 std::string endpoint_text(const image::View& view, std::uint32_t number) {
-  const image::Endpoint& endpoint = view.endpoints[number];
-  const std::string home(view.binding_text(endpoint.namespace_name));
-  return (home.empty() ? "" : home + "/") + std::string(view.binding_text(endpoint.name));
+  const std::string home(view.namespace_of(number));
+  return (home.empty() ? "" : home + "/") + std::string(view.name_of(number));
 }
 
 std::string member_text(const Space& space, const Member& member) {

@@ -123,10 +123,8 @@ void Space::divide_ports() {
 }
 
 void Space::add_members() {
-  for (const image::View* view : views_) {
-    for (std::uint64_t i = 0; i < view->binding->slots.count; ++i)
-      if (view->slots[i].record != 0) bound_.push_back(view->slots[i].address);
-  }
+  for (const image::View* view : views_)
+    view->for_each_address([&](const image::AddressSlot& slot) { bound_.push_back(slot.address); });
   std::sort(bound_.begin(), bound_.end());
   bound_.erase(std::unique(bound_.begin(), bound_.end()), bound_.end());
   for (const abi::Address& address : bound_) {
@@ -139,7 +137,7 @@ void Space::add_members() {
 
 void Space::add_blocks(bool v4) {
   const auto root = [v4](const image::View& view) {
-    return image::kTrieChildBit | (v4 ? view.binding->trie_root_v4 : view.binding->trie_root_v6);
+    return image::kTrieChildBit | (v4 ? view.policy->trie_root_v4 : view.policy->trie_root_v6);
   };
   const auto visit = [&](const std::array<std::uint32_t, kSides>& records, const abi::Address& base,
                          std::uint8_t bits) {

@@ -15,7 +15,8 @@ struct ClauseSetTraits {
 class DirectionClassifier {
  public:
   DirectionClassifier(std::uint32_t direction, const Input& input, const Census& census,
-                      const Selectors& selectors, const Rules& rules, const Blocks& blocks, Ports& ports)
+                      const Selectors& selectors, const Rules& rules, const Blocks& blocks,
+                      const std::vector<Seen>& seen, Ports& ports)
       : direction_(direction),
         input_(input),
         census_(census),
@@ -23,14 +24,15 @@ class DirectionClassifier {
         rules_(rules),
         governed_(rules.directions[direction]),
         blocks_(blocks),
+        seen_(seen),
         ports_(ports),
         node_matters_(census.nodes.size()) {}
 
-  ClassesDirection run(std::vector<std::uint32_t>& subject_of, std::vector<Bound>& bound,
+  ClassesDirection run(std::vector<std::uint32_t>& subject_of, std::vector<std::uint32_t>& peer_of,
                        std::vector<std::uint32_t>& world_peer_of) {
     classify_subjects(subject_of);
     index_peer_lists();
-    for (Bound& address : bound) address.peer[direction_] = classify_peer(address);
+    for (const Seen& owner : seen_) peer_of.push_back(classify_peer(owner));
     world_peer_of.reserve(blocks_.regions().size());
     for (const auto& region : blocks_.regions())
       world_peer_of.push_back(number_peer({PeerKind::kWorld, kNone, 0, region.sets[direction_], 0}));
@@ -46,30 +48,28 @@ class DirectionClassifier {
     std::vector<ClauseSetTraits> traits(governed_.clause_sets.size());
     for (std::uint32_t set = 0; set < traits.size(); ++set) traits[set] = traits_of(set);
     ListTable known;
-    for (std::uint32_t index = 0; index < census_.members.size(); ++index) {
-      const Member& member = census_.members[index];
-      if (!member.subject || member.endpoint->addresses.empty()) {
+    for (const Seen& owner : seen_) {
+      if (!owner.subject) {
         subject_of.push_back(kNone);
         continue;
       }
       Subject subject;
-      subject.clauses = governed_.clause_set_of[member.identity];
+      subject.clauses = governed_.clause_set_of[owner.identity];
       const ClauseSetTraits& set = traits[subject.clauses];
-      const bool kubernetes = member.endpoint->kubernetes;
       subject.isolated = set.isolates;
       subject.isolated_audited = set.isolates_audited;
       subject.posture_allows =
-          (kubernetes && !input_.posture.strict) || input_.posture.action == policies::Action::kAllow;
-      subject.reaches_own_node = kubernetes && (set.isolates_audited || !subject.posture_allows);
-      subject.quarantine = rules_.quarantine_of[index];
+          (owner.kubernetes && !input_.posture.strict) || input_.posture.action == policies::Action::kAllow;
+      subject.reaches_own_node = owner.kubernetes && (set.isolates_audited || !subject.posture_allows);
+      subject.quarantine = owner.quarantine;
       if (subject.quarantine != kNone) {
         subject.reaches_own_node = false;
       } else if (set.names_local_node || subject.reaches_own_node) {
-        subject.node = member.node;
-        node_matters_[member.node] = true;
+        subject.node = owner.node;
+        node_matters_[owner.node] = true;
       }
       if (direction_ == 0 && subject.quarantine == kNone)
-        subject.resolved = ports_.resolve(*member.endpoint, set.port_names);
+        subject.resolved = ports_.resolve(*owner.endpoint, set.port_names);
       const std::uint32_t number =
           known.intern({subject.clauses, subject.node, subject.resolved, subject.reaches_own_node,
                         subject.posture_allows, subject.quarantine});
@@ -144,24 +144,23 @@ class DirectionClassifier {
     for (auto& names : names_of_list_) sort_unique(names);
   }
 
-  std::uint32_t classify_peer(const Bound& address) {
+  std::uint32_t classify_peer(const Seen& owner) {
     Peer peer;
-    peer.blocks = blocks_.regions()[blocks_.region_of(address.address)].sets[direction_];
-    if (address.member == kNone) {
+    peer.blocks = blocks_.regions()[owner.region].sets[direction_];
+    if (owner.endpoint == nullptr) {
       peer.kind = PeerKind::kNode;
-      peer.node = node_matters_[address.node] ? address.node : kNone;
-      peer.selectors = node_set_of_[address.node];
+      peer.node = node_matters_[owner.node] ? owner.node : kNone;
+      peer.selectors = node_set_of_[owner.node];
       return number_peer(peer);
     }
-    const Member& member = census_.members[address.member];
     peer.kind = PeerKind::kEndpoint;
-    peer.quarantine = rules_.quarantine_of[address.member];
+    peer.quarantine = owner.quarantine;
     if (peer.quarantine != kNone) {
       peer.blocks = 0;
       return number_peer(peer);
     }
-    peer.selectors = selector_set_of_[member.identity];
-    if (direction_ == 1) peer.resolved = ports_.resolve(*member.endpoint, names_for(peer));
+    peer.selectors = selector_set_of_[owner.identity];
+    if (direction_ == 1) peer.resolved = ports_.resolve(*owner.endpoint, names_for(peer));
     return number_peer(peer);
   }
 
@@ -220,6 +219,7 @@ class DirectionClassifier {
   const Rules& rules_;
   const GovernedDirection& governed_;
   const Blocks& blocks_;
+  const std::vector<Seen>& seen_;
   Ports& ports_;
   std::vector<bool> node_matters_;
   std::vector<std::vector<std::uint32_t>> lists_of_selector_, lists_of_block_, lists_of_nodes_,
@@ -231,29 +231,15 @@ class DirectionClassifier {
   ClassesDirection result_;
 };
 
-std::vector<Bound> bind_addresses(const Census& census) {
-  std::vector<Bound> bound;
-  for (std::uint32_t index = 0; index < census.members.size(); ++index) {
-    auto addresses = census.members[index].endpoint->addresses;
-    std::sort(addresses.begin(), addresses.end());
-    addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
-    for (const auto& address : addresses) bound.push_back({address, index, census.members[index].node, {}});
-  }
-  for (std::uint32_t node = 0; node < census.nodes.size(); ++node)
-    for (const auto& address : census.nodes[node].addresses) bound.push_back({address, kNone, node, {}});
-  return bound;
-}
-
 }  // namespace
 
 Classes classify(const Input& input, const Census& census, const Selectors& selectors, const Rules& rules,
-                 const Blocks& blocks, Ports& ports) {
+                 const Blocks& blocks, const std::vector<Seen>& seen, Ports& ports) {
   Classes classes;
-  classes.bound = bind_addresses(census);
   for (std::uint32_t direction = 0; direction < 2; ++direction)
     classes.directions[direction] =
-        DirectionClassifier(direction, input, census, selectors, rules, blocks, ports)
-            .run(classes.subject_of[direction], classes.bound, classes.world_peer_of[direction]);
+        DirectionClassifier(direction, input, census, selectors, rules, blocks, seen, ports)
+            .run(classes.subject_of[direction], classes.peer_of[direction], classes.world_peer_of[direction]);
   return classes;
 }
 

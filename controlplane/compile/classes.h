@@ -14,6 +14,7 @@
 #include "controlplane/compile/census.h"
 #include "controlplane/compile/intern.h"
 #include "controlplane/compile/ports.h"
+#include "controlplane/compile/profiles.h"
 #include "controlplane/compile/rules.h"
 #include "controlplane/compile/selectors.h"
 
@@ -50,22 +51,14 @@ struct ClassesDirection {
                                                     // those it matches as everyone nor as the local node
 };
 
-/// An address with an owner.
-struct Bound {
-  policies::AddressBytes address;
-  std::uint32_t member = kNone;  // into Census::members; kNone: a node's
-  std::uint32_t node = kNone;
-  std::uint32_t peer[2] = {};
-};
-
 struct Classes {
   ClassesDirection directions[2];
-  std::vector<std::uint32_t> subject_of[2];     // by member; kNone: not judged here
-  std::vector<Bound> bound;                     // members in order, then nodes
+  std::vector<std::uint32_t> subject_of[2];     // by Profiles::seen; kNone: not judged here
+  std::vector<std::uint32_t> peer_of[2];        // by Profiles::seen
   std::vector<std::uint32_t> world_peer_of[2];  // by region of Blocks
 };
 
 Classes classify(const Input& input, const Census& census, const Selectors& selectors, const Rules& rules,
-                 const Blocks& blocks, Ports& ports);
+                 const Blocks& blocks, const std::vector<Seen>& seen, Ports& ports);
 
 }  // namespace bulkhead::compile

@@ -9,11 +9,13 @@
 //   rules       clauses that govern a subject here, in one order            everything else is left out
 //   blocks      address blocks -> regions of the address space              one tree of prefixes
 //   ports       port terms -> port classes, pages
+//   profiles    what rules can see of each address's owner                 endpoints alike are one
 //   classes     subjects and peers that no rule tells apart                 per direction
 //   rulesets    a row for each subject class: peers -> rule sets            hash-consed
 //   decisions   what a rule set answers: the tiers                          by port class
 //   conflicts   policies of one priority that disagree                      with a packet each
 //   emit        equal rows and columns once, provenance, records            image/builder.h
+//   binding     addresses and endpoints in shards
 //
 // Only endpoints of this node are subjects (their rows exist), unless Subjects::kEvery asks for all: the node
 // on which the other end lives judges that end. Rules that govern no subject here leave no trace in the
@@ -29,6 +31,7 @@
 #include <vector>
 
 #include "dataplane/abi/address.h"
+#include "dataplane/image/builder.h"
 #include "policies/model/cluster.h"
 #include "policies/model/policy.h"
 #include "policies/model/quarantine.h"
@@ -73,7 +76,7 @@ struct Input {
 
 /// How large the image came out. [0] ingress, [1] egress.
 struct Stats {
-  std::size_t endpoints = 0, identities = 0, records = 0;
+  std::size_t endpoints = 0, identities = 0, profiles = 0;
   std::size_t policies = 0, rules = 0;  // that govern somebody here
   std::size_t subject_classes[2] = {}, peer_classes[2] = {};
   std::size_t port_classes = 0, rule_sets = 0;
@@ -91,7 +94,7 @@ struct Conflict {
 };
 
 struct Output {
-  std::vector<std::byte> policy, binding;  // sections, as image::validate() takes them
+  image::ImageBytes image;
   Stats stats;
   std::vector<Conflict> conflicts;  // one for each two policies and direction, a hundred at most
 };

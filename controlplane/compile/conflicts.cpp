@@ -38,9 +38,14 @@ struct Witness {
 class Finder {
  public:
   Finder(const Census& census, const Rules& rules, const Blocks& blocks, const Ports& ports,
-         const Classes& classes)
-      : census_(census), rules_(rules), blocks_(blocks), ports_(ports), classes_(classes) {
-    for (const Bound& bound : classes.bound) owned_.push_back(bound.address);
+         const Profiles& profiles, const Classes& classes)
+      : census_(census),
+        rules_(rules),
+        blocks_(blocks),
+        ports_(ports),
+        profiles_(profiles),
+        classes_(classes) {
+    for (const Bound& bound : profiles.bound) owned_.push_back(bound.address);
     std::sort(owned_.begin(), owned_.end());
   }
 
@@ -73,17 +78,23 @@ class Finder {
   /// An ingress subject has no say about itself, so its own addresses are no witness.
   std::optional<Witness> find_witness(std::uint32_t direction, const MetDispute& met) const {
     const auto& subject_of = classes_.subject_of[direction];
-    for (std::uint32_t member = 0; member < subject_of.size(); ++member) {
-      if (subject_of[member] != met.subject) continue;
+    for (std::uint32_t who = 0; who < subject_of.size(); ++who) {
+      if (subject_of[who] != met.subject) continue;
+      const Bound& subject = profiles_.bound[profiles_.seen[who].examples[0]];
       for (const std::uint32_t peer : met.peers)
-        for (const Bound& bound : classes_.bound)
-          if (bound.peer[direction] == peer && bound.member != member)
-            if (auto witness = between(member, bound.address, name_of(bound))) return witness;
+        for (std::uint32_t other = 0; other < profiles_.seen.size(); ++other) {
+          if (classes_.peer_of[direction][other] != peer) continue;
+          for (const std::uint32_t example : profiles_.seen[other].examples) {
+            if (example == kNone || profiles_.bound[example].member == subject.member) continue;
+            const Bound& bound = profiles_.bound[example];
+            if (auto witness = between(subject.member, bound.address, name_of(bound))) return witness;
+          }
+        }
       for (std::uint32_t region = 0; region < blocks_.regions().size(); ++region) {
         const std::uint32_t peer = classes_.world_peer_of[direction][region];
         if (std::find(met.peers.begin(), met.peers.end(), peer) == met.peers.end()) continue;
         if (const auto address = unowned(region))
-          if (auto witness = between(member, *address, policies::format(*address))) return witness;
+          if (auto witness = between(subject.member, *address, policies::format(*address))) return witness;
       }
     }
     return std::nullopt;
@@ -136,6 +147,7 @@ class Finder {
   const Rules& rules_;
   const Blocks& blocks_;
   const Ports& ports_;
+  const Profiles& profiles_;
   const Classes& classes_;
   std::vector<AddressBytes> owned_;  // ascending
 };
@@ -143,9 +155,10 @@ class Finder {
 }  // namespace
 
 std::vector<Conflict> find_conflicts(const Census& census, const Rules& rules, const Blocks& blocks,
-                                     const Ports& ports, const Classes& classes, const RuleSets& rule_sets) {
+                                     const Ports& ports, const Profiles& profiles, const Classes& classes,
+                                     const RuleSets& rule_sets) {
   if (rule_sets.disputes[0].empty() && rule_sets.disputes[1].empty()) return {};
-  const Finder finder(census, rules, blocks, ports, classes);
+  const Finder finder(census, rules, blocks, ports, profiles, classes);
   std::vector<Conflict> conflicts;
   for (std::uint32_t direction = 0; direction < 2; ++direction) {
     std::set<std::pair<std::uint32_t, std::uint32_t>> told;  // pairs of policies

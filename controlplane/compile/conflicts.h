@@ -15,6 +15,7 @@ namespace bulkhead::compile {
 
 /// Ports are settled. A dispute that no packet can meet (its only peers have no address left) is left out.
 std::vector<Conflict> find_conflicts(const Census& census, const Rules& rules, const Blocks& blocks,
-                                     const Ports& ports, const Classes& classes, const RuleSets& rule_sets);
+                                     const Ports& ports, const Profiles& profiles, const Classes& classes,
+                                     const RuleSets& rule_sets);
 
 }  // namespace bulkhead::compile

@@ -19,9 +19,6 @@ std::vector<std::byte> unwrap(std::variant<std::vector<std::byte>, image::Refusa
   return std::get<std::vector<std::byte>>(std::move(built));
 }
 
-// ---------------------------------------------------------------------------------------------------------
-// Policy section
-
 void emit_identities(const Census& census, image::PolicyTables& tables) {
   tables.identities.emplace_back();
   for (const IdentityEntry& entry : census.identities) {
@@ -159,116 +156,74 @@ image::PolicyTables policy_tables(const Compiled& compiled) {
   return tables;
 }
 
-// ---------------------------------------------------------------------------------------------------------
-// Binding section
-
-class Binder {
+/// What profiles and blocks mean, in the columns and rows that are left.
+class Meanings {
  public:
-  explicit Binder(const Compiled& compiled) : compiled_(compiled) {}
+  Meanings(const Compiled& compiled, image::PolicyTables& tables) : compiled_(compiled), tables_(tables) {}
 
-  image::BindingTables run() {
-    tables_.records.emplace_back();
+  void emit() {
     tables_.gateway_v4 = compiled_.input.node.gateway_v4;
     tables_.gateway_v6 = compiled_.input.node.gateway_v6;
-    bind_world();
-    tables_.endpoints.emplace_back();
-    for (const Member& member : compiled_.census.members) add_endpoint(member);
-    add_node();
-    bind_owned();
-    return std::move(tables_);
+    const std::vector<Seen>& seen = compiled_.profiles.seen;
+    tables_.profiles.reserve(seen.size());
+    for (std::uint32_t index = 0; index < seen.size(); ++index) emit_profile(seen[index], index);
+    emit_world();
   }
 
  private:
-  void bind_world() {
+  void emit_profile(const Seen& seen, std::uint32_t index) {
+    image::Record meaning{seen.profile, 0, {image::kNoSubject, image::kNoSubject}, {}, image::kRecordNode};
+    if (seen.endpoint != nullptr) {
+      meaning.identity = seen.identity + 1;
+      meaning.flags = image::kRecordEndpoint;
+    }
+    for (std::uint32_t direction = 0; direction < 2; ++direction) {
+      meaning.peer[direction] = column(direction, compiled_.classes.peer_of[direction][index]);
+      const std::uint32_t subject = compiled_.classes.subject_of[direction][index];
+      if (subject != kNone)
+        meaning.subject[direction] = compiled_.rule_sets.matrices[direction].row_of[subject];
+    }
+    tables_.profiles.push_back(meaning);
+  }
+
+  void emit_world() {
     const auto& regions = compiled_.blocks.regions();
-    std::vector<std::uint32_t> records;
+    std::vector<std::uint32_t> worlds;
     for (std::uint32_t region = 0; region < regions.size(); ++region)
-      records.push_back(record({0,
-                                {image::kNoSubject, image::kNoSubject},
-                                {column(0, compiled_.classes.world_peer_of[0][region]),
-                                 column(1, compiled_.classes.world_peer_of[1][region])},
-                                0}));
-    tables_.world_record_v4 = records[Blocks::kRootV4];
-    tables_.world_record_v6 = records[Blocks::kRootV6];
+      worlds.push_back(world(column(0, compiled_.classes.world_peer_of[0][region]),
+                             column(1, compiled_.classes.world_peer_of[1][region])));
+    tables_.world_v4 = worlds[Blocks::kRootV4];
+    tables_.world_v6 = worlds[Blocks::kRootV6];
     for (std::uint32_t region = 0; region < regions.size(); ++region)
-      if (regions[region].parent != kNone && records[region] != records[regions[region].parent])
+      if (regions[region].parent != kNone && worlds[region] != worlds[regions[region].parent])
         tables_.blocks.push_back(
-            {address_of(regions[region].prefix.base), regions[region].prefix.prefix_bits, records[region]});
+            {address_of(regions[region].prefix.base), regions[region].prefix.prefix_bits, worlds[region]});
   }
 
-  void add_endpoint(const Member& member) {
-    image::Endpoint endpoint{};
-    endpoint.namespace_name = tables_.strings.add(member.endpoint->namespace_name);
-    endpoint.name = tables_.strings.add(member.endpoint->name);
-    endpoint.id = tables_.strings.add(member.endpoint->id);
-    endpoint.identity = member.identity + 1;
-    if (member.port != nullptr && member.port->port != 0) {
-      endpoint.port = member.port->port;
-      endpoint.port_key = member.port->port_key;
-      endpoint.flags = image::kEndpointLocal;
-    }
-    tables_.endpoints.push_back(endpoint);
-  }
-
-  void add_node() {
-    const NodeEntry& own = compiled_.census.nodes[compiled_.census.own_node];
-    if (own.addresses.empty()) return;
-    image::Endpoint endpoint{};
-    endpoint.name = tables_.strings.add("host");
-    endpoint.id = tables_.strings.add(own.name);
-    endpoint.flags = image::kEndpointNode;
-    host_ = static_cast<std::uint32_t>(tables_.endpoints.size());
-    tables_.endpoints.push_back(endpoint);
-  }
-
-  void bind_owned() {
-    for (const Bound& bound : compiled_.classes.bound) {
-      image::Record meaning{0, {image::kNoSubject, image::kNoSubject}, {}, image::kRecordNode};
-      std::uint32_t owner = bound.node == compiled_.census.own_node ? host_ : 0;
-      if (bound.member != kNone) {
-        owner = bound.member + 1;
-        meaning.identity = compiled_.census.members[bound.member].identity + 1;
-        meaning.flags = image::kRecordEndpoint;
-      }
-      for (std::uint32_t direction = 0; direction < 2; ++direction) {
-        meaning.peer[direction] = column(direction, bound.peer[direction]);
-        if (bound.member == kNone) continue;
-        const std::uint32_t subject = compiled_.classes.subject_of[direction][bound.member];
-        if (subject != kNone)
-          meaning.subject[direction] = compiled_.rule_sets.matrices[direction].row_of[subject];
-      }
-      tables_.bound.push_back({address_of(bound.address), record(meaning), owner});
-      if (owner == 0) continue;
-      image::Endpoint& endpoint = tables_.endpoints[owner];
-      if (endpoint.addresses_count++ == 0)
-        endpoint.addresses_first = static_cast<std::uint32_t>(tables_.addresses.size());
-      tables_.addresses.push_back(address_of(bound.address));
-    }
+  std::uint32_t world(std::uint32_t ingress, std::uint32_t egress) {
+    const std::uint32_t number = known_.intern({ingress, egress});
+    if (number == tables_.worlds.size())
+      tables_.worlds.push_back(
+          {0, 0, {image::kNoSubject, image::kNoSubject}, {ingress, egress}, image::kRecordWorld});
+    return number;
   }
 
   std::uint32_t column(std::uint32_t direction, std::uint32_t peer) const {
     return compiled_.rule_sets.matrices[direction].column_of[peer];
   }
 
-  std::uint32_t record(const image::Record& meaning) {
-    const std::uint32_t number = known_.intern({meaning.identity, meaning.subject[0], meaning.subject[1],
-                                                meaning.peer[0], meaning.peer[1], meaning.flags}) +
-                                 1;
-    if (number == tables_.records.size()) tables_.records.push_back(meaning);
-    return number;
-  }
-
   const Compiled& compiled_;
-  image::BindingTables tables_;
+  image::PolicyTables& tables_;
   ListTable known_;
-  std::uint32_t host_ = 0;
 };
 
-Stats stats_of(const Compiled& compiled, const image::BindingTables& binding) {
+}  // namespace
+
+Stats stats_of(const Compiled& compiled) {
   Stats stats;
   stats.endpoints = compiled.census.members.size();
   stats.identities = compiled.census.identities.size();
-  stats.records = binding.records.size() - 1;
+  stats.profiles = compiled.profiles.seen.size();
   stats.policies = compiled.rules.policies.size();
   stats.rules = compiled.rules.rules.size();
   for (std::uint32_t direction = 0; direction < 2; ++direction) {
@@ -280,17 +235,11 @@ Stats stats_of(const Compiled& compiled, const image::BindingTables& binding) {
   return stats;
 }
 
-}  // namespace
-
-Output emit(Compiled compiled) {
-  const image::Limits limits{compiled.input.limits.section_bytes_max};
-  Output output;
-  output.policy = unwrap(image::build_policy(policy_tables(compiled), limits));
-  const image::BindingTables binding = Binder(compiled).run();
-  const auto& header = *reinterpret_cast<const image::PolicyHeader*>(output.policy.data());
-  output.binding = unwrap(image::build_binding(binding, header.digest, limits));
-  output.stats = stats_of(compiled, binding);
-  return output;
+image::SectionBytes emit(const Compiled& compiled) {
+  image::PolicyTables tables = policy_tables(compiled);
+  Meanings(compiled, tables).emit();
+  return std::make_shared<const std::vector<std::byte>>(
+      unwrap(image::build_policy(tables, {compiled.input.limits.section_bytes_max})));
 }
 
 }  // namespace bulkhead::compile

@@ -6,6 +6,7 @@
 #include "controlplane/compile/classes.h"
 #include "controlplane/compile/compile.h"
 #include "controlplane/compile/ports.h"
+#include "controlplane/compile/profiles.h"
 #include "controlplane/compile/rules.h"
 #include "controlplane/compile/rulesets.h"
 
@@ -17,11 +18,14 @@ struct Compiled {
   const Rules& rules;
   const Blocks& blocks;
   const Ports& ports;
+  const Profiles& profiles;
   const Classes& classes;
   RuleSets& rule_sets;  // its large tables are moved out, their counts stay
 };
 
-/// Throws Refused with the builder's reason.
-Output emit(Compiled compiled);
+/// The policy section. Throws Refused with the builder's reason.
+image::SectionBytes emit(const Compiled& compiled);
+/// Before emit(), which takes large tables.
+Stats stats_of(const Compiled& compiled);
 
 }  // namespace bulkhead::compile

@@ -5,6 +5,7 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -13,7 +14,7 @@
 namespace bulkhead::publish {
 namespace {
 
-constexpr std::size_t kFdsMax = 8;  // more than any message carries
+constexpr std::size_t kFdsMax = abi::kSectionsMax;  // no message carries more
 
 std::int64_t now_ms() {
   using namespace std::chrono;
@@ -198,9 +199,9 @@ Reply Channel::call(Request request, abi::MessageType type, std::span<const int>
       throw ChannelError("an answer of " + std::to_string(received_bytes_) + " bytes where " +
                          std::to_string(sizeof(Reply)) + " were expected");
     }
-    if (descriptors.size() != fds_back && !descriptors.empty()) {
-      throw ChannelError("an answer with " + std::to_string(descriptors.size()) + " descriptors where " +
-                         std::to_string(fds_back) + " were expected");
+    if (descriptors.size() > fds_back) {
+      throw ChannelError("an answer with " + std::to_string(descriptors.size()) +
+                         " descriptors where at most " + std::to_string(fds_back) + " were expected");
     }
     Reply reply;
     std::memcpy(&reply, buffer_.data(), sizeof reply);
@@ -215,10 +216,18 @@ abi::HelloReply Channel::hello() {
   return call<abi::HelloReply>(request, abi::MessageType::kHello);
 }
 
-abi::SwapReply Channel::swap(std::uint64_t generation, int policy_fd, int binding_fd) {
+abi::SwapReply Channel::swap(std::uint64_t generation, std::span<const OfferedSection> sections) {
+  static_assert(abi::kSectionsMax == image::kShardsMax + 1);
+  assert(sections.size() <= abi::kSectionsMax);
   abi::Swap request{};
   request.generation = generation;
-  const int fds[] = {policy_fd, binding_fd};
+  std::vector<int> fds;
+  for (const OfferedSection& section : sections) {
+    const std::uint32_t number = request.sections++;
+    std::memcpy(request.digests[number], section.digest.bytes, sizeof request.digests[number]);
+    request.is_new[number] = section.fd >= 0 ? 1 : 0;
+    if (section.fd >= 0) fds.push_back(section.fd);
+  }
   const auto reply = call<abi::SwapReply>(request, abi::MessageType::kSwap, fds);
   if (reply.generation != generation) {
     throw ChannelError("generation " + std::to_string(generation) + " was sent and " +
@@ -265,17 +274,14 @@ std::vector<abi::PortInfo> Channel::ports() {
 
 EnforcedImage Channel::image() {
   std::vector<Fd> fds;
-  const auto reply = call<abi::ImageReply>(abi::Empty{}, abi::MessageType::kImage, {}, 2, &fds);
+  const auto reply =
+      call<abi::ImageReply>(abi::Empty{}, abi::MessageType::kImage, {}, abi::kSectionsMax, &fds);
+  if (reply.sections != fds.size() || (reply.generation != 0) != (fds.size() > 1))
+    throw ChannelError("an enforced image of " + std::to_string(reply.sections) + " sections with " +
+                       std::to_string(fds.size()) + " descriptors");
   EnforcedImage image;
   image.generation = reply.generation;
-  if (fds.empty()) {
-    if (reply.generation != 0) throw ChannelError("an enforced image without its sections");
-    return image;
-  }
-  image.policy_bytes = reply.bytes[0];
-  image.binding_bytes = reply.bytes[1];
-  image.policy = std::move(fds[0]);
-  image.binding = std::move(fds[1]);
+  for (std::size_t i = 0; i < fds.size(); ++i) image.sections.push_back({reply.bytes[i], std::move(fds[i])});
   return image;
 }
 

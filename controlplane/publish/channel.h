@@ -25,6 +25,7 @@
 
 #include "controlplane/publish/fd.h"
 #include "dataplane/abi/messages.h"
+#include "dataplane/image/format.h"
 
 namespace bulkhead::publish {
 
@@ -36,13 +37,21 @@ struct RequestRefused : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// The enforced sections, sealed or read-only. Generation 0: none is enforced and the descriptors are empty.
+/// The enforced sections, sealed or read-only: the policy section, then the shards. Generation 0: none is enforced and
+/// there are none.
 struct EnforcedImage {
+  struct Section {
+    std::uint64_t bytes = 0;
+    Fd fd;
+  };
   std::uint64_t generation = 0;
-  std::uint64_t policy_bytes = 0;
-  std::uint64_t binding_bytes = 0;
-  Fd policy;
-  Fd binding;
+  std::vector<Section> sections;
+};
+
+/// A section of an image to be enforced. The descriptor is borrowed; -1: the data plane has the section.
+struct OfferedSection {
+  image::Digest digest{};
+  int fd = -1;
 };
 
 /// What the data plane shows of itself, to be mapped read-only.
@@ -63,7 +72,8 @@ class Channel {
   Channel(Fd socket, std::string_view who, int timeout_ms);
 
   abi::HelloReply hello();
-  abi::SwapReply swap(std::uint64_t generation, int policy_fd, int binding_fd);
+  /// The policy section, then the shards; at most abi::kSectionsMax.
+  abi::SwapReply swap(std::uint64_t generation, std::span<const OfferedSection> sections);
 
   /// `request.header` is filled in here. `netns_fd` -1: the data plane's own network namespace.
   abi::AttachReply attach(abi::Attach request, int netns_fd = -1);

@@ -20,14 +20,6 @@ constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
   throw std::system_error(errno, std::generic_category(), doing);
 }
 
-/// Of a section that validate() has passed.
-template <class Header>
-image::Digest digest_of(std::span<const std::byte> section) {
-  Header header;
-  std::memcpy(&header, section.data(), sizeof header);
-  return header.digest;
-}
-
 }  // namespace
 
 Fd sealed_memfd(const char* name, std::span<const std::byte> bytes) {
@@ -43,22 +35,44 @@ Fd sealed_memfd(const char* name, std::span<const std::byte> bytes) {
   return fd;
 }
 
-std::optional<std::string> Publisher::offer(std::span<const std::byte> policy,
-                                            std::span<const std::byte> binding) {
-  const auto checked = image::validate(policy, binding);
-  if (const auto* refusal = std::get_if<image::Refusal>(&checked)) return refusal->reason;
-  const image::Digest digest = image::image_digest(std::get<image::View>(checked));
-  if (wanted_.number != 0 && digest == wanted_.digest) return std::nullopt;
+std::variant<Publisher::SharedSection, std::string> Publisher::take(const image::SectionBytes& bytes,
+                                                                    std::size_t place) const {
+  if (place < sections_.size() && sections_[place]->bytes == bytes) return sections_[place];
+  if (bytes->size() < sizeof(image::ShardHeader))
+    return "a section of " + std::to_string(bytes->size()) + " bytes";
+  // The same bytes made anew: nothing needs to be checked or sent again.
+  const image::Digest digest = image::digest_of(*bytes);
+  for (const SharedSection& known : sections_)
+    if (known->digest == digest && *known->bytes == *bytes) return known;
+  const auto keep = [&](auto checked) -> std::variant<SharedSection, std::string> {
+    if (const auto* refusal = std::get_if<image::Refusal>(&checked)) return refusal->reason;
+    return std::make_shared<const Section>(
+        Section{bytes, digest, std::move(std::get<0>(checked)), sealed_memfd("bulkhead-section", *bytes)});
+  };
+  // Who looks at the digest is the data plane, and it alone: it was made of these very bytes.
+  return place == 0 ? keep(image::validate_policy(*bytes, false))
+                    : keep(image::validate_shard(*bytes, false));
+}
 
-  const auto policy_digest = digest_of<image::PolicyHeader>(policy);
-  const auto binding_digest = digest_of<image::BindingHeader>(binding);
-  // Both are made before either is kept: a failure leaves what was wanted before whole.
-  Section new_policy, new_binding;
-  const bool keep_policy = policy_.fd && policy_.digest == policy_digest;
-  if (!keep_policy) new_policy = {sealed_memfd("bulkhead-policy", policy), policy_digest};
-  new_binding = {sealed_memfd("bulkhead-binding", binding), binding_digest};
-  if (!keep_policy) policy_ = std::move(new_policy);
-  binding_ = std::move(new_binding);
+std::optional<std::string> Publisher::offer(const image::ImageBytes& image) {
+  // All are made before any is kept: a failure leaves what was wanted before whole.
+  std::vector<SharedSection> sections;
+  std::vector<image::Shard> shards;
+  const auto add = [&](const image::SectionBytes& bytes) -> std::optional<std::string> {
+    auto taken = take(bytes, sections.size());
+    if (auto* wrong = std::get_if<std::string>(&taken)) return std::move(*wrong);
+    sections.push_back(std::get<SharedSection>(std::move(taken)));
+    if (sections.size() > 1) shards.push_back(std::get<image::Shard>(sections.back()->part));
+    return std::nullopt;
+  };
+  if (auto wrong = add(image.policy)) return wrong;
+  for (const image::SectionBytes& shard : image.shards)
+    if (auto wrong = add(shard)) return wrong;
+  const auto joined = image::join(std::get<image::View>(sections[0]->part), std::move(shards));
+  if (const auto* refusal = std::get_if<image::Refusal>(&joined)) return refusal->reason;
+  const image::Digest digest = image::image_digest(std::get<image::View>(joined));
+  if (wanted_.number != 0 && digest == wanted_.digest) return std::nullopt;
+  sections_ = std::move(sections);
   wanted_.digest = digest;
   renumber();
   return std::nullopt;
@@ -68,9 +82,9 @@ void Publisher::connected(const abi::HelloReply& hello) {
   enforced_.number = hello.generation;
   std::memcpy(enforced_.digest.bytes, hello.digest, sizeof enforced_.digest.bytes);
   if (hello.generation == 0) enforced_ = {};
-  delivered_policy_.reset();
+  delivered_.clear();
   highest_ = std::max(highest_, hello.generation);
-  if (policy_.fd) renumber();
+  if (!sections_.empty()) renumber();
 }
 
 void Publisher::renumber() {
@@ -79,9 +93,26 @@ void Publisher::renumber() {
 }
 
 Delivery Publisher::deliver(Channel& channel) {
-  const abi::SwapReply reply = channel.swap(wanted_.number, policy_.fd.get(), binding_.fd.get());
-  Delivery delivery{reply.swap_ns, delivered_policy_ && *delivered_policy_ == policy_.digest};
-  delivered_policy_ = policy_.digest;
+  Delivery delivery;
+  std::vector<OfferedSection> offered;
+  for (std::size_t i = 0; i < sections_.size(); ++i) {
+    const bool known = i < delivered_.size() && delivered_[i] == sections_[i];
+    offered.push_back({sections_[i]->digest, known ? -1 : sections_[i]->fd.get()});
+    delivery.sent += known ? 0 : 1;
+  }
+  delivery.shared_policy = offered[0].fd < 0;
+  abi::SwapReply reply{};
+  try {
+    reply = channel.swap(wanted_.number, offered);
+  } catch (const RequestRefused&) {
+    // It may have another image by now than this connection delivered.
+    if (delivery.sent == offered.size()) throw;
+    for (std::size_t i = 0; i < sections_.size(); ++i) offered[i].fd = sections_[i]->fd.get();
+    delivery.sent = static_cast<std::uint32_t>(offered.size());
+    reply = channel.swap(wanted_.number, offered);
+  }
+  delivery.swap_ns = reply.swap_ns;
+  delivered_ = sections_;
   enforced_.number = reply.generation;
   std::memcpy(enforced_.digest.bytes, reply.digest, sizeof enforced_.digest.bytes);
   highest_ = std::max(highest_, reply.generation);

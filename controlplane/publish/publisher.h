@@ -1,8 +1,8 @@
 // Getting the newest image enforced, however often either side starts anew.
 //
-//   offer(sections) ──► checked ──► sealed memfds ──► deliver(channel) ──► acknowledged: enforced
-//                          │              └── a section with the digest of the last one is that same memfd
-//                          └── refused: what was wanted before stays wanted
+//   offer(image) ──► checked ──► sealed memfds ──► deliver(channel) ──► acknowledged: enforced
+//                       │              └── a section that the last image had is neither checked nor sent again
+//                       └── refused: what was wanted before stays wanted
 //
 // *Wanted* is the newest image offered; *enforced* is what the data plane last said it enforces. Both are
 // compared by digest: an image that is already enforced is never sent again, so a control plane that restarts
@@ -10,13 +10,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <variant>
+#include <vector>
 
 #include "controlplane/publish/channel.h"
 #include "controlplane/publish/fd.h"
-#include "dataplane/image/format.h"
+#include "dataplane/image/builder.h"
 
 namespace bulkhead::publish {
 
@@ -33,13 +36,14 @@ struct Generation {
 struct Delivery {
   std::uint64_t swap_ns = 0;
   bool shared_policy = false;  // the policy section is the one enforced before
+  std::uint32_t sent = 0;      // sections that had to be sent
 };
 
 class Publisher {
  public:
-  /// Checks the sections as the data plane will (sections start on an 8-byte boundary) and wants them from now
-  /// on. Why not, or nothing. Throws std::system_error where the kernel gives no memory.
-  std::optional<std::string> offer(std::span<const std::byte> policy, std::span<const std::byte> binding);
+  /// Checks the sections as the data plane will and wants the image from now on. Why not, or nothing. Throws
+  /// std::system_error where the kernel gives no memory.
+  std::optional<std::string> offer(const image::ImageBytes& image);
 
   /// The data plane said hello: this is what it enforces.
   void connected(const abi::HelloReply& hello);
@@ -56,15 +60,20 @@ class Publisher {
 
  private:
   struct Section {
-    Fd fd;
+    image::SectionBytes bytes;  // kept for what `part` points to
     image::Digest digest{};
+    std::variant<image::View, image::Shard> part;
+    Fd fd;
   };
+  using SharedSection = std::shared_ptr<const Section>;
+  /// The section with these bytes: a wanted one, or a new one. Why not, for people.
+  std::variant<SharedSection, std::string> take(const image::SectionBytes& bytes, std::size_t place) const;
   void renumber();
 
-  Section policy_, binding_;
+  std::vector<SharedSection> sections_;  // wanted: the policy section, then the shards
   Generation wanted_, enforced_;
-  std::uint64_t highest_ = 0;  // of any generation seen
-  std::optional<image::Digest> delivered_policy_;
+  std::uint64_t highest_ = 0;             // of any generation seen
+  std::vector<SharedSection> delivered_;  // what the data plane has, as far as this connection knows
 };
 
 }  // namespace bulkhead::publish

@@ -97,7 +97,7 @@ void Reconciler::reload() {
   }
   log_refusals("endpoints", static_.health(), logged_static_);
   if (policies_.reload()) {
-    inputs_changed_ = true;
+    inputs_changed_ = policies_changed_ = true;
     expiries_ = policies::expiries(policies_.policies());
     spdlog::info("{}: {} policies in {} files", policies_.path(), policies_.policies().policies.size(),
                  policies_.files());
@@ -223,7 +223,9 @@ void Reconciler::compile() {
   candidate_refused_ = true;
   const auto start = Clock::now();
   const policies::Time now = clock_();
+  const std::size_t expired_before = expired_;
   log_expired(now);
+  policies_changed_ |= expired_ != expired_before;
   const policies::Cluster everyone = cluster();
   const auto quarantines = quarantine_->quarantines();
   compile::Input input{.cluster = everyone, .policies = policies_.policies(), .quarantines = quarantines};
@@ -237,7 +239,8 @@ void Reconciler::compile() {
     input.ports.push_back({port.endpoint_id, port.port, port.key});
   }
   input.limits.section_bytes_max = config_.image_bytes_max;
-  auto compiled = compile::compile(input);
+  auto compiled = compiler_.update(input, !policies_changed_);
+  policies_changed_ = std::holds_alternative<compile::Refusal>(compiled);
   if (const auto* refusal = std::get_if<compile::Refusal>(&compiled)) return refuse(refusal->reason);
   const auto& output = std::get<compile::Output>(compiled);
   publish_.compile_us = since_us(start);
@@ -251,7 +254,7 @@ void Reconciler::compile() {
   } else if (!keeps_invariants(input, output)) {
     return;
   }
-  if (const auto wrong = publisher_.offer(output.policy, output.binding)) return refuse(*wrong);
+  if (const auto wrong = publisher_.offer(output.image)) return refuse(*wrong);
   candidate_refused_ = false;
   publish_.refused.clear();
 }

@@ -18,7 +18,7 @@
 
 #include "controlplane/analysis/invariants.h"
 #include "controlplane/attach/ports.h"
-#include "controlplane/compile/compile.h"
+#include "controlplane/compile/compiler.h"
 #include "controlplane/config/config.h"
 #include "controlplane/netlink/monitor.h"
 #include "controlplane/publish/channel.h"
@@ -95,6 +95,7 @@ class Reconciler {
   source::PolicyDirectory policies_;
   std::optional<quarantine::List> quarantine_;  // none: it is there and cannot be read
   attach::Ports ports_;
+  compile::Compiler compiler_;
   analysis::Invariants invariants_;
   publish::Publisher publisher_;
   std::optional<publish::Channel> channel_;
@@ -104,6 +105,7 @@ class Reconciler {
   std::size_t expired_ = 0;               // of these, at the latest compile
   std::vector<policies::Error> expired_texts_;
   bool inputs_changed_ = true;
+  bool policies_changed_ = true;    // since the last compile
   bool delivery_refused_ = false;   // until the inputs or the connection change
   bool candidate_refused_ = false;  // the newest; the one before it may still have to be delivered
   std::string connection_error_ = "not tried yet";

@@ -8,11 +8,11 @@
 //
 //   request      carries                                       reply
 //   kHello       Hello                                         HelloReply
-//   kSwap        Swap, 2 fds: policy and binding section       SwapReply: every worker uses the new image
+//   kSwap        Swap, fds: the sections that are new          SwapReply: every worker uses the new image
 //   kAttach      Attach, 1 fd: a tap's namespace, or none      AttachReply
 //   kDetach      Detach                                        Empty
 //   kPorts       PortsRequest                                  PortsReply, repeated by `from`
-//   kImage       Empty                                         ImageReply, 2 fds: the enforced sections
+//   kImage       Empty                                         ImageReply, fds: the enforced sections
 //   kRegions     Empty                                         RegionsReply, 2 fds: telemetry, flow table
 //   kSubscribe   Empty                                         Empty
 //
@@ -87,10 +87,20 @@ struct HelloReply {
   std::uint32_t flows_restored;  // flows taken up from the process before this one
 };
 
+/// The most sections that an image has: the policy section and its shards.
+inline constexpr std::uint32_t kSectionsMax = 129;
+
+/// The image that shall be enforced, by its sections' digests: first the policy section, then the shards. Descriptors come
+/// along, in the same order, for those that are new; the others must be sections of the image that is enforced.
 struct Swap {
   MessageHeader header;
   std::uint64_t generation;  // greater than the enforced one
+  std::uint32_t sections;
+  std::uint32_t reserved;
+  std::uint8_t is_new[kSectionsMax + 7];  // 1: its descriptor comes along; the last seven are padding
+  std::uint8_t digests[kSectionsMax][32];
 };
+static_assert(sizeof(Swap) <= kMessageBytesMax);
 
 struct SwapReply {
   MessageHeader header;
@@ -185,7 +195,9 @@ static_assert(sizeof(PortsReply) <= kMessageBytesMax);
 struct ImageReply {
   MessageHeader header;
   std::uint64_t generation;
-  std::uint64_t bytes[2];  // of policy and binding section
+  std::uint32_t sections;  // as many descriptors come along
+  std::uint32_t reserved;
+  std::uint64_t bytes[kSectionsMax];  // of the policy section, then of the shards
 };
 
 struct RegionsReply {

@@ -15,11 +15,11 @@ struct End {
 
 bool is_gateway(const image::View& view, const abi::Address& address) {
   constexpr abi::Address kNone{};
-  return (address == view.binding->gateway_v4 || address == view.binding->gateway_v6) && address != kNone;
+  return (address == view.policy->gateway_v4 || address == view.policy->gateway_v6) && address != kNone;
 }
 
 End end_of(const image::View& view, image::Bound bound, const abi::Address& address) {
-  const image::Endpoint& endpoint = view.endpoints[bound.endpoint];
+  const image::Endpoint& endpoint = view.endpoint(bound.endpoint);
   const bool node = (endpoint.flags & image::kEndpointNode) != 0 || is_gateway(view, address);
   return {endpoint.port, node};
 }
@@ -85,8 +85,8 @@ void classify(const image::View& view, const Router& router, std::span<const Que
     answer.destination = image::bind(view, *questions[i].destination);
     __builtin_prefetch(view.records + answer.source.record);
     __builtin_prefetch(view.records + answer.destination.record);
-    __builtin_prefetch(&view.endpoints[answer.source.endpoint].port);
-    __builtin_prefetch(&view.endpoints[answer.destination.endpoint].port);
+    __builtin_prefetch(&view.endpoint(answer.source.endpoint).port);
+    __builtin_prefetch(&view.endpoint(answer.destination.endpoint).port);
   }
   for (std::size_t i = 0; i < questions.size(); ++i) answer_one(view, router, questions[i], answers[i]);
 }

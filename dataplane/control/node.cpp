@@ -54,6 +54,15 @@ bool same_attach(const abi::Attach& one, const abi::Attach& other) {
          std::equal(one.own, one.own + 2, other.own);
 }
 
+/// The section of this digest: most likely at the same place, else anywhere. Null where there is none.
+swap::SharedSection find_section(const std::vector<swap::SharedSection>& sections, std::size_t place,
+                                 const image::Digest& digest) {
+  if (place < sections.size() && sections[place]->digest == digest) return sections[place];
+  const auto found = std::find_if(sections.begin(), sections.end(),
+                                  [&](const auto& section) { return section->digest == digest; });
+  return found == sections.end() ? nullptr : *found;
+}
+
 }  // namespace
 
 Node::Node(const Options& options, const Eal& eal)
@@ -162,6 +171,40 @@ Reply Node::hello() {
   return Reply::of(reply);
 }
 
+/// The sections that a swap names: new ones from their descriptors, the others from the enforced image.
+std::string Node::take_sections(Request& request, std::vector<swap::SharedSection>& sections) {
+  const auto& message = *static_cast<const abi::Swap*>(request.message);
+  if (message.sections > abi::kSectionsMax)
+    return std::to_string(message.sections) + " sections, expected at most " +
+           std::to_string(abi::kSectionsMax);
+  auto fd = request.fds.begin();
+  const swap::Enforced* now = publisher_.enforced();
+  for (std::uint32_t i = 0; i < message.sections; ++i) {
+    image::Digest digest;
+    std::memcpy(digest.bytes, message.digests[i], sizeof digest.bytes);
+    if (message.is_new[i] == 0) {
+      // An unchanged section seldom moves.
+      const auto known = now == nullptr ? swap::SharedSection{} : find_section(now->sections, i, digest);
+      if (known == nullptr)
+        return "section " + std::to_string(i) + ", " + image::hex(digest).substr(0, 12) +
+               ", is not of the enforced image";
+      sections.push_back(known);
+      continue;
+    }
+    if (fd == request.fds.end()) return "fewer descriptors than new sections";
+    auto mapped = swap::Section::map((fd++)->release());
+    if (const auto* reason = std::get_if<std::string>(&mapped)) return "image refused: " + *reason;
+    auto checked = swap::check(std::move(std::get<swap::Section>(mapped)));
+    if (const auto* reason = std::get_if<std::string>(&checked)) return *reason;
+    sections.push_back(std::get<swap::SharedSection>(checked));
+    if (!(sections.back()->digest == digest))
+      return "image refused: section " + std::to_string(i) + " is " +
+             image::hex(sections.back()->digest).substr(0, 12) + ", announced was " +
+             image::hex(digest).substr(0, 12);
+  }
+  return fd == request.fds.end() ? std::string() : "more descriptors than new sections";
+}
+
 Reply Node::swap(Request& request) {
   const auto& message = *static_cast<const abi::Swap*>(request.message);
   const swap::Enforced* now = publisher_.enforced();
@@ -169,13 +212,10 @@ Reply Node::swap(Request& request) {
     return Reply::error("generation " + std::to_string(message.generation) +
                         " is not newer than the enforced " +
                         std::to_string(now != nullptr ? now->generation : 0));
-  auto policy = swap::Section::map(request.fds[0].release());
-  auto binding = swap::Section::map(request.fds[1].release());
-  for (const auto* section : {&policy, &binding})
-    if (const auto* reason = std::get_if<std::string>(section))
-      return Reply::error("image refused: " + *reason);
-  auto loaded = swap::load(std::move(std::get<swap::Section>(policy)),
-                           std::move(std::get<swap::Section>(binding)), message.generation);
+  std::vector<swap::SharedSection> sections;
+  if (const std::string reason = take_sections(request, sections); !reason.empty())
+    return Reply::error(reason);
+  auto loaded = swap::load(std::move(sections), message.generation);
   if (const auto* reason = std::get_if<std::string>(&loaded)) return Reply::error(*reason);
   auto next = std::move(std::get<std::unique_ptr<swap::Enforced>>(loaded));
   open_named_ports(*next);
@@ -191,15 +231,14 @@ Reply Node::swap(Request& request) {
 
 /// A port opens for the endpoint that the image ties to it by number and key; for no other.
 void Node::open_named_ports(swap::Enforced& enforced) const {
-  const std::uint64_t count = enforced.view.binding->endpoints.count;
-  for (std::uint32_t i = 1; i < count; ++i) {
-    const image::Endpoint& endpoint = enforced.view.endpoints[i];
-    if (endpoint.port == 0 || endpoint.port >= abi::kPortsMax || endpoint.port_key == 0) continue;
+  enforced.view.for_each_local([&](std::uint32_t number) {
+    const image::Endpoint& endpoint = enforced.view.endpoint(number);
+    if (endpoint.port == 0 || endpoint.port_key == 0) return;
     const port::Port* port = ports_.at(endpoint.port);
     if (port != nullptr && port->role() == abi::kRoleEndpoint &&
         port->request().port_key == endpoint.port_key)
-      enforced.endpoint_of_port[endpoint.port].store(i, std::memory_order_relaxed);
-  }
+      enforced.endpoint_of_port[endpoint.port].store(number, std::memory_order_relaxed);
+  });
 }
 
 /// Empty if `request` may be opened; nothing in it is trusted before.
@@ -374,9 +413,12 @@ Reply Node::image() {
   if (enforced == nullptr) return Reply::error("no image is enforced: nothing is forwarded");
   abi::ImageReply reply{};
   reply.generation = enforced->generation;
-  reply.bytes[0] = enforced->policy.bytes().size();
-  reply.bytes[1] = enforced->binding.bytes().size();
-  return Reply::of(reply, {enforced->policy.fd(), enforced->binding.fd()});
+  std::vector<int> fds;
+  for (const swap::SharedSection& section : enforced->sections) {
+    reply.bytes[reply.sections++] = section->section.bytes().size();
+    fds.push_back(section->section.fd());
+  }
+  return Reply::of(reply, std::move(fds));
 }
 
 Reply Node::regions() {

@@ -41,6 +41,7 @@ class Node {
  private:
   Reply hello();
   Reply swap(Request& request);
+  std::string take_sections(Request& request, std::vector<swap::SharedSection>& sections);
   Reply attach(Request& request);
   Reply detach(const abi::Detach& request);
   Reply list_ports(const abi::PortsRequest& request);

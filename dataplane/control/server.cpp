@@ -17,7 +17,7 @@ namespace bulkhead::control {
 namespace {
 
 constexpr std::size_t kClientsMax = 64;
-constexpr std::size_t kFdsMax = 4;
+constexpr std::size_t kFdsMax = abi::kSectionsMax;
 
 struct Shape {
   std::size_t bytes;
@@ -30,7 +30,7 @@ Shape shape(abi::MessageType type) {
     case abi::MessageType::kHello:
       return {sizeof(abi::Hello), 0, 0};
     case abi::MessageType::kSwap:
-      return {sizeof(abi::Swap), 2, 2};
+      return {sizeof(abi::Swap), 0, abi::kSectionsMax};
     case abi::MessageType::kAttach:
       return {sizeof(abi::Attach), 0, 1};
     case abi::MessageType::kDetach:
@@ -167,7 +167,8 @@ void Server::accept_client() {
 }
 
 bool Server::serve(Client& client) {
-  alignas(8) std::byte bytes[sizeof(abi::Attach) + 1024];
+  alignas(8) std::byte bytes[sizeof(abi::Swap) + 1024];
+  static_assert(sizeof(abi::Swap) > sizeof(abi::Attach));
   iovec part{bytes, sizeof bytes};
   alignas(cmsghdr) char control[CMSG_SPACE(kFdsMax * sizeof(int))];
   msghdr message{};

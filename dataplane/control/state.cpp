@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -16,14 +17,14 @@
 namespace bulkhead::control {
 namespace {
 
-constexpr std::uint64_t kEnforcedMagic = 0x31'46'4e'45'48'4b'4c'42;  // "BLKHENF1"
+constexpr std::uint64_t kEnforcedMagic = 0x32'46'4e'45'48'4b'4c'42;  // "BLKHENF2"
 constexpr std::uint64_t kPortsMagic = 0x31'54'52'50'48'4b'4c'42;     // "BLKHPRT1"
 
-struct EnforcedFile {
+/// Digests follow.
+struct EnforcedHeader {
   std::uint64_t magic;
   std::uint64_t generation;
-  char policy[80];
-  char binding[80];
+  std::uint64_t sections;
 };
 
 struct PortsHeader {
@@ -94,58 +95,66 @@ State::State(const std::string& run_dir) : image_dir_(run_dir + "/image"), ports
 }
 
 std::string State::save_image(const swap::Enforced& enforced) {
-  const std::string policy = "policy-" + image::hex(enforced.view.policy->digest);
-  const std::string binding = "binding-" + image::hex(enforced.view.binding->digest);
-  if (policy != policy_name_)
-    if (std::string reason = write_all(image_dir_ + "/" + policy, enforced.policy.bytes()); !reason.empty())
+  const EnforcedHeader header{kEnforcedMagic, enforced.generation, enforced.sections.size()};
+  std::vector<std::byte> file(bytes_of(header).begin(), bytes_of(header).end());
+  std::vector<std::string> names;
+  for (const swap::SharedSection& section : enforced.sections) {
+    const auto digest = std::as_bytes(std::span(section->digest.bytes));
+    file.insert(file.end(), digest.begin(), digest.end());
+    const std::string& name = names.emplace_back(image::hex(section->digest));
+    if (std::binary_search(saved_.begin(), saved_.end(), name)) continue;
+    if (std::string reason = write_all(image_dir_ + "/" + name, section->section.bytes()); !reason.empty())
       return reason;
-  if (binding != binding_name_)
-    if (std::string reason = write_all(image_dir_ + "/" + binding, enforced.binding.bytes()); !reason.empty())
-      return reason;
-
-  EnforcedFile file{};
-  file.magic = kEnforcedMagic;
-  file.generation = enforced.generation;
-  policy.copy(file.policy, sizeof file.policy - 1);
-  binding.copy(file.binding, sizeof file.binding - 1);
-  if (std::string reason = replace(image_dir_ + "/enforced", bytes_of(file)); !reason.empty()) return reason;
-  for (const auto& [old, now] : {std::pair{&policy_name_, policy}, std::pair{&binding_name_, binding}}) {
-    if (!old->empty() && *old != now) unlink((image_dir_ + "/" + *old).c_str());
-    *old = now;
   }
+  if (std::string reason = replace(image_dir_ + "/enforced", file); !reason.empty()) return reason;
+  std::sort(names.begin(), names.end());
+  for (const std::string& old : saved_)
+    if (!std::binary_search(names.begin(), names.end(), old)) unlink((image_dir_ + "/" + old).c_str());
+  saved_ = std::move(names);
   return {};
 }
 
 std::unique_ptr<swap::Enforced> State::load_image(std::string& reason) {
-  const std::vector<std::byte> bytes = read_all(image_dir_ + "/enforced");
+  const std::string path = image_dir_ + "/enforced";
+  const std::vector<std::byte> bytes = read_all(path);
   if (bytes.empty()) return nullptr;
-  EnforcedFile file;
-  if (bytes.size() != sizeof file) {
-    reason = image_dir_ + "/enforced has a wrong size";
+  EnforcedHeader header{};
+  if (bytes.size() >= sizeof header) std::memcpy(&header, bytes.data(), sizeof header);
+  if (header.magic != kEnforcedMagic || header.generation == 0 || header.sections > abi::kSectionsMax ||
+      bytes.size() != sizeof header + header.sections * sizeof(image::Digest)) {
+    reason = path + " is not ours, or cut short";
     return nullptr;
   }
-  std::memcpy(&file, bytes.data(), sizeof file);
-  file.policy[sizeof file.policy - 1] = file.binding[sizeof file.binding - 1] = '\0';
-  if (file.magic != kEnforcedMagic || file.generation == 0 || std::strchr(file.policy, '/') != nullptr ||
-      std::strchr(file.binding, '/') != nullptr) {
-    reason = image_dir_ + "/enforced is not ours";
-    return nullptr;
-  }
-  auto policy = swap::Section::copy(read_all(image_dir_ + "/" + file.policy));
-  auto binding = swap::Section::copy(read_all(image_dir_ + "/" + file.binding));
-  for (const auto& [name, section] : {std::pair{file.policy, &policy}, std::pair{file.binding, &binding}})
-    if (const auto* wrong = std::get_if<std::string>(section)) {
+  std::vector<swap::SharedSection> sections;
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < header.sections; ++i) {
+    image::Digest digest;
+    std::memcpy(digest.bytes, bytes.data() + sizeof header + i * sizeof digest, sizeof digest);
+    const std::string& name = names.emplace_back(image::hex(digest));
+    auto copied = swap::Section::copy(read_all(image_dir_ + "/" + name));
+    const auto* wrong = std::get_if<std::string>(&copied);
+    if (wrong != nullptr) {
       reason = image_dir_ + "/" + name + ": " + *wrong;
       return nullptr;
     }
-  auto loaded = swap::load(std::move(std::get<swap::Section>(policy)),
-                           std::move(std::get<swap::Section>(binding)), file.generation);
+    auto checked = swap::check(std::move(std::get<swap::Section>(copied)));
+    if (wrong = std::get_if<std::string>(&checked); wrong != nullptr) {
+      reason = image_dir_ + "/" + name + ": " + *wrong;
+      return nullptr;
+    }
+    sections.push_back(std::get<swap::SharedSection>(checked));
+    if (!(sections.back()->digest == digest)) {
+      reason = image_dir_ + "/" + name + " holds another section than its name says";
+      return nullptr;
+    }
+  }
+  auto loaded = swap::load(std::move(sections), header.generation);
   if (auto* wrong = std::get_if<std::string>(&loaded)) {
     reason = *wrong;
     return nullptr;
   }
-  policy_name_ = file.policy;
-  binding_name_ = file.binding;
+  std::sort(names.begin(), names.end());
+  saved_ = std::move(names);
   return std::move(std::get<std::unique_ptr<swap::Enforced>>(loaded));
 }
 

@@ -1,8 +1,8 @@
 // What a restarted data plane finds again: the last image and the ports, as files in the run directory.
 //
-//   <run>/image/policy-<digest>, binding-<digest>   the sections, as they were published
-//   <run>/image/enforced                            which two of them, and the generation
-//   <run>/ports                                     the attach requests in force, with the identity of their namespace
+//   <run>/image/<digest>     the sections, as they were published
+//   <run>/image/enforced     which of them, in order, and the generation
+//   <run>/ports              the attach requests in force, with the identity of their namespace
 //
 // `enforced` and `ports` are replaced by rename, so a reader sees the old or the new state, whole, whenever the process was
 // killed. The run directory is on tmpfs: a reboot starts from nothing, and with nothing forwarded.
@@ -51,7 +51,7 @@ class State {
  private:
   std::string image_dir_;
   std::string ports_file_;
-  std::string policy_name_, binding_name_;  // files that exist
+  std::vector<std::string> saved_;  // names of sections whose files exist, ascending
 };
 
 }  // namespace bulkhead::control

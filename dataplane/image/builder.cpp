@@ -1,7 +1,7 @@
 #include "dataplane/image/builder.h"
 
 #include <algorithm>
-#include <bitset>
+#include <bit>
 #include <cassert>
 #include <cstdio>
 #include <cstdlib>
@@ -32,13 +32,13 @@ Source source(const Range& elements) {
 }
 
 const char* section_name(SectionKind kind) {
-  return kind == SectionKind::kPolicy ? "policy" : "binding";
+  return kind == SectionKind::kPolicy ? "policy section" : "shard";
 }
 
 std::string too_large(SectionKind kind, const std::string& bytes, std::uint64_t bound,
                       const std::string& largest) {
-  return std::string("the ") + section_name(kind) + " section needs " + bytes +
-         " bytes, more than the bound of " + std::to_string(bound) + "; its largest table is " + largest;
+  return std::string("the ") + section_name(kind) + " needs " + bytes + " bytes, more than the bound of " +
+         std::to_string(bound) + "; its largest table is " + largest;
 }
 
 std::uint64_t bound_of(const Limits& limits) {
@@ -98,44 +98,124 @@ void assert_valid(const std::optional<Refusal>& refusal) {
   std::abort();
 }
 
-std::string endpoint_text(const BindingTables& tables, const Endpoint& endpoint) {
-  const auto strings = tables.strings.bytes();
-  const auto part = [&](StringRef ref) { return std::string(strings.data() + ref.offset, ref.bytes); };
-  return part(endpoint.namespace_name) + "/" + part(endpoint.name);
-}
+/// Profiles hashed, and the worlds behind them.
+struct Records {
+  std::uint64_t homes = 0;
+  std::vector<Record> table;
+  std::uint32_t worlds_first = 0;
+};
 
-std::string owner_text(const BindingTables& tables, const BoundAddress& bound) {
-  return bound.endpoint == 0 ? "no endpoint" : endpoint_text(tables, tables.endpoints[bound.endpoint]);
-}
-
-/// A port that two endpoints claim would let each send as the other.
-std::optional<Refusal> find_shared_port(const BindingTables& tables) {
-  std::vector<std::uint32_t> owner(abi::kPortsMax);
-  for (std::uint32_t i = 1; i < tables.endpoints.size(); ++i) {
-    const std::uint32_t port = tables.endpoints[i].port;
-    if (port == 0 || port >= abi::kPortsMax) continue;  // the latter is the final check's business
-    if (owner[port] != 0)
-      return Refusal{"port " + std::to_string(port) + " is claimed by two endpoints, " +
-                     endpoint_text(tables, tables.endpoints[owner[port]]) + " and " +
-                     endpoint_text(tables, tables.endpoints[i])};
-    owner[port] = i;
+Records place_records(const PolicyTables& tables) {
+  std::vector<Record> sorted = tables.profiles;
+  constexpr std::uint64_t kHomesMin = 16;
+  for (std::uint64_t homes = std::max(kHomesMin, std::bit_ceil(2 * std::uint64_t{sorted.size()}));;
+       homes *= 2) {
+    std::sort(sorted.begin(), sorted.end(), [&](const Record& a, const Record& b) {
+      return std::tuple(a.profile & (homes - 1), a.profile) < std::tuple(b.profile & (homes - 1), b.profile);
+    });
+    Records result{homes, std::vector<Record>(1 + homes + kProbesMax, Record{}), 0};
+    std::uint64_t next = 1;
+    bool fits = true;
+    for (const Record& record : sorted) {
+      assert(record.profile != 0);
+      const std::uint64_t home = 1 + (record.profile & (homes - 1));
+      next = std::max(next, home);
+      if (!(fits = next - home < kProbesMax)) break;
+      result.table[next++] = record;
+    }
+    if (!fits) continue;
+    result.worlds_first = static_cast<std::uint32_t>(result.table.size());
+    result.table.insert(result.table.end(), tables.worlds.begin(), tables.worlds.end());
+    return result;
   }
-  return std::nullopt;
 }
 
 }  // namespace
 
+Sections ImageBytes::sections() const {
+  Sections sections{*policy, {}};
+  for (const SectionBytes& shard : shards) sections.shards.push_back(*shard);
+  return sections;
+}
+
+std::size_t ImageBytes::bytes() const {
+  std::size_t sum = policy->size();
+  for (const SectionBytes& shard : shards) sum += shard->size();
+  return sum;
+}
+
+bool ImageBytes::operator==(const ImageBytes& other) const {
+  const auto same = [](const SectionBytes& a, const SectionBytes& b) { return a == b || *a == *b; };
+  return same(policy, other.policy) &&
+         std::equal(shards.begin(), shards.end(), other.shards.begin(), other.shards.end(), same);
+}
+
 StringRef StringTable::add(std::string_view text) {
   if (text.empty()) return {0, 0};
   if (const auto known = known_.find(text); known != known_.end()) return known->second;
-  assert(bytes_.size() + text.size() <= std::numeric_limits<std::uint32_t>::max());
-  const StringRef ref{static_cast<std::uint32_t>(bytes_.size()), static_cast<std::uint32_t>(text.size())};
-  bytes_.insert(bytes_.end(), text.begin(), text.end());
+  const StringRef ref = append(text);
   known_.emplace(text, ref);
   return ref;
 }
 
+StringRef StringTable::append(std::string_view text) {
+  if (text.empty()) return {0, 0};
+  assert(bytes_.size() + text.size() <= std::numeric_limits<std::uint32_t>::max());
+  const StringRef ref{static_cast<std::uint32_t>(bytes_.size()), static_cast<std::uint32_t>(text.size())};
+  bytes_.insert(bytes_.end(), text.begin(), text.end());
+  return ref;
+}
+
+std::uint64_t endpoint_hash(std::string_view id) {
+  // Eight bytes a step, each mixed as slot_hash() mixes; the length keeps trailing zeros apart.
+  std::uint64_t hash = 0x9e37'79b9'7f4a'7c15u ^ id.size();
+  for (std::size_t at = 0; at < id.size(); at += 8) {
+    std::uint64_t part = 0;
+    std::memcpy(&part, id.data() + at, std::min<std::size_t>(8, id.size() - at));
+    hash = (hash ^ part) * 0xd6e8'feb8'6659'fd93u;
+    hash ^= hash >> 32;
+  }
+  hash *= 0xd6e8'feb8'6659'fd93u;
+  return hash ^ (hash >> 32);
+}
+
+std::uint32_t shards_for(std::size_t addresses) {
+  constexpr std::size_t kAddressesWanted = 256;
+  return static_cast<std::uint32_t>(
+      std::clamp<std::size_t>(std::bit_ceil(addresses / kAddressesWanted), 1, kShardsMax));
+}
+
+std::optional<Places> place_endpoints(std::span<const std::uint64_t> hashes) {
+  Places places;
+  places.place.resize(hashes.size());
+  constexpr std::uint64_t kTableMin = 8, kTableMax = std::uint64_t{1} << kEndpointPlaceBits;
+  for (std::uint64_t table = std::max(kTableMin, std::bit_ceil(hashes.size() * 3 / 2 + 1));
+       table <= kTableMax; table *= 2) {
+    // The last eighth is room for those that find their homes taken.
+    const std::uint64_t homes = table - table / 8 - 1;
+    std::uint64_t next = 1;
+    for (std::size_t i = 0; i < hashes.size(); ++i) {
+      next = std::max(next, 1 + (static_cast<std::uint32_t>(hashes[i]) * homes >> 32));
+      places.place[i] = static_cast<std::uint32_t>(next++);
+    }
+    if (next > table) continue;
+    places.table = static_cast<std::uint32_t>(table);
+    return places;
+  }
+  return std::nullopt;
+}
+
 Section build_policy(const PolicyTables& tables, const Limits& limits) {
+  const Records records = place_records(tables);
+  const std::uint64_t bytes_max = bound_of(limits);
+  constexpr std::uint64_t kNodeBytes = kTrieEntries * sizeof(std::uint32_t);
+  std::vector<BlockRecord> blocks = tables.blocks;
+  for (BlockRecord& block : blocks) block.record += records.worlds_first;
+  const auto trie = make_trie(blocks, records.worlds_first + tables.world_v4,
+                              records.worlds_first + tables.world_v6, bytes_max / kNodeBytes);
+  if (!trie)
+    return Refusal{too_large(SectionKind::kPolicy, "more than " + std::to_string(bytes_max), bytes_max,
+                             "trie with " + std::to_string(tables.blocks.size()) + " address blocks")};
   auto header = new_header<PolicyHeader>(SectionKind::kPolicy);
   header.port_classes = tables.port_classes;
   header.rule_sets = tables.rule_sets;
@@ -143,15 +223,20 @@ Section build_policy(const PolicyTables& tables, const Limits& limits) {
     header.subject_classes[direction] = tables.subject_classes[direction];
     header.peer_classes[direction] = tables.peer_classes[direction];
   }
-  Section section =
-      lay_out(header,
-              {source(tables.page_of), source(tables.pages), source(tables.matrix[kIngress]),
-               source(tables.matrix[kEgress]), source(tables.verdicts), source(tables.passed_of),
-               source(tables.passed), source(tables.audited_of), source(tables.audited),
-               source(tables.subjects[kIngress]), source(tables.subjects[kEgress]), source(tables.identities),
-               source(tables.policies), source(tables.rules), source(tables.isolating),
-               source(tables.governing), source(tables.strings.bytes())},
-              limits);
+  header.gateway_v4 = tables.gateway_v4;
+  header.gateway_v6 = tables.gateway_v6;
+  header.record_homes = records.homes;
+  header.trie_root_v4 = trie->root_v4;
+  header.trie_root_v6 = trie->root_v6;
+  Section section = lay_out(
+      header,
+      {source(tables.page_of), source(tables.pages), source(tables.matrix[kIngress]),
+       source(tables.matrix[kEgress]), source(tables.verdicts), source(tables.passed_of),
+       source(tables.passed), source(tables.audited_of), source(tables.audited),
+       source(tables.subjects[kIngress]), source(tables.subjects[kEgress]), source(tables.identities),
+       source(tables.policies), source(tables.rules), source(tables.isolating), source(tables.governing),
+       source(records.table), source(trie->entries), source(tables.strings.bytes())},
+      limits);
   if (const auto* bytes = std::get_if<std::vector<std::byte>>(&section)) {
     View view;
     assert_valid(check_policy(*bytes, false, view));
@@ -159,45 +244,46 @@ Section build_policy(const PolicyTables& tables, const Limits& limits) {
   return section;
 }
 
-Section build_binding(const BindingTables& tables, const Digest& policy, const Limits& limits) {
+Section build_shard(const ShardTables& tables, const Limits& limits) {
   std::vector<BoundAddress> bound = tables.bound;
-  std::sort(bound.begin(), bound.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.address, a.endpoint, a.record) < std::tie(b.address, b.endpoint, b.record);
-  });
+  std::sort(bound.begin(), bound.end(), [](const auto& a, const auto& b) { return a.address < b.address; });
   const auto same = std::adjacent_find(bound.begin(), bound.end(),
                                        [](const auto& a, const auto& b) { return a.address == b.address; });
-  if (same != bound.end())
-    return Refusal{"address " + text(same->address) + " is bound twice, to " + owner_text(tables, same[0]) +
-                   " and to " + owner_text(tables, same[1])};
-  if (auto refusal = find_shared_port(tables)) return *std::move(refusal);
-
+  if (same != bound.end()) return Refusal{"address " + text(same->address) + " is bound twice"};
   const std::uint64_t bytes_max = bound_of(limits);
   const auto slots = make_slots(bound, bytes_max / sizeof(AddressSlot));
   if (!slots)
-    return Refusal{too_large(SectionKind::kBinding, "more than " + std::to_string(bytes_max), bytes_max,
+    return Refusal{too_large(SectionKind::kShard, "more than " + std::to_string(bytes_max), bytes_max,
                              "slots with " + std::to_string(bound.size()) + " addresses")};
-  constexpr std::uint64_t kNodeBytes = kTrieEntries * sizeof(std::uint32_t);
-  const auto trie =
-      make_trie(tables.blocks, tables.world_record_v4, tables.world_record_v6, bytes_max / kNodeBytes);
-  if (!trie)
-    return Refusal{too_large(SectionKind::kBinding, "more than " + std::to_string(bytes_max), bytes_max,
-                             "trie with " + std::to_string(tables.blocks.size()) + " address blocks")};
 
-  auto header = new_header<BindingHeader>(SectionKind::kBinding);
-  header.policy = policy;
+  StringTable strings;
+  std::vector<Endpoint> endpoints(tables.endpoint_table, Endpoint{});
+  std::vector<std::uint32_t> locals;
+  std::vector<abi::Address> addresses;
+  for (const NamedEndpoint& named : tables.endpoints) {
+    assert(named.place > 0 && named.place < endpoints.size());
+    endpoints[named.place] = {strings.add(named.namespace_name),
+                              strings.append(named.name),
+                              strings.append(named.id),
+                              named.port_key,
+                              named.port,
+                              named.flags,
+                              static_cast<std::uint32_t>(addresses.size()),
+                              static_cast<std::uint32_t>(named.addresses.size())};
+    if (named.flags != kEndpointOther) locals.push_back(named.place);
+    addresses.insert(addresses.end(), named.addresses.begin(), named.addresses.end());
+  }
+  auto header = new_header<ShardHeader>(SectionKind::kShard);
+  header.shard = tables.shard;
+  header.shards = tables.shards;
   header.slot_seed = slots->seed;
-  header.gateway_v4 = tables.gateway_v4;
-  header.gateway_v6 = tables.gateway_v6;
-  header.trie_root_v4 = trie->root_v4;
-  header.trie_root_v6 = trie->root_v6;
-  Section section =
-      lay_out(header,
-              {source(tables.records), source(slots->slots), source(trie->entries), source(tables.endpoints),
-               source(tables.addresses), source(tables.strings.bytes())},
-              limits);
+  Section section = lay_out(
+      header,
+      {source(slots->slots), source(endpoints), source(locals), source(addresses), source(strings.bytes())},
+      limits);
   if (const auto* bytes = std::get_if<std::vector<std::byte>>(&section)) {
-    View view;
-    assert_valid(check_binding(*bytes, false, PolicyBounds{}, view));
+    Shard shard;
+    assert_valid(check_shard(*bytes, false, shard));
   }
   return section;
 }

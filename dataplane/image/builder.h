@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,11 +19,25 @@
 
 namespace bulkhead::image {
 
+/// A section's bytes, shared by every image that it is part of. Never null, never changed.
+using SectionBytes = std::shared_ptr<const std::vector<std::byte>>;
+
+/// An image in this process's memory.
+struct ImageBytes {
+  SectionBytes policy;
+  std::vector<SectionBytes> shards;
+
+  Sections sections() const;
+  std::size_t bytes() const;
+  bool operator==(const ImageBytes& other) const;  // byte by byte
+};
+
 /// Interns strings into one table; equal strings are stored once, in order of first use. The empty string is
 /// {0, 0}.
 class StringTable {
  public:
   StringRef add(std::string_view text);
+  StringRef append(std::string_view text);  // for what comes once: without looking
   std::span<const char> bytes() const { return bytes_; }
 
  private:
@@ -33,8 +49,15 @@ class StringTable {
   std::unordered_map<std::string, StringRef, Hash, std::equal_to<>> known_;
 };
 
-/// The tables of a policy section, as format.h describes them. Element 0 of identities, policies and rules is
-/// the caller's none entry (default constructed is right).
+/// An address block that leads addresses nobody owns to a record. The most specific block wins.
+struct BlockRecord {
+  abi::Address base;
+  std::uint8_t prefix_bits = 0;  // of 128; an IPv4 /24 is 120
+  std::uint32_t record = 0;      // into PolicyTables::worlds
+};
+
+/// The tables of a policy section, as format.h describes them, before records are hashed and the trie is grown. Element
+/// 0 of identities, policies and rules is the caller's none entry (default constructed is right).
 struct PolicyTables {
   std::vector<std::uint16_t> page_of;  // kProtocolSlots * 256
   std::vector<std::uint16_t> pages;
@@ -54,33 +77,54 @@ struct PolicyTables {
   std::vector<Rule> rules;
   std::vector<std::uint32_t> isolating;
   std::vector<std::uint32_t> governing;
+  std::vector<Record> profiles;     // of unique profiles, any order
+  std::vector<Record> worlds;       // what blocks lead to; at least one
+  std::vector<BlockRecord> blocks;  // unique (base, prefix), any order
+  std::uint32_t world_v4 = 0;       // into worlds: where no block matches
+  std::uint32_t world_v6 = 0;
+  abi::Address gateway_v4 = {}, gateway_v6 = {};
   StringTable strings;
 };
 
-/// An address block that leads addresses nobody owns to a record. The most specific block wins.
-struct BlockRecord {
-  abi::Address base;
-  std::uint8_t prefix_bits = 0;  // of 128; an IPv4 /24 is 120
-  std::uint32_t record = 0;
+/// A number from any text, the same on every machine: where an endpoint of this id belongs.
+std::uint64_t endpoint_hash(std::string_view id);
+
+/// How many shards hold this many addresses well: about 256 each, and never more than kShardsMax.
+std::uint32_t shards_for(std::size_t addresses);
+
+/// Where the endpoints of one shard stand in its table.
+struct Places {
+  std::uint32_t table = 0;           // places there are, the none entry included
+  std::vector<std::uint32_t> place;  // of each endpoint, ascending
 };
+
+/// `hashes` in ascending order of their lower 32 bits (endpoint_order). Nothing where there is no room for so many.
+std::optional<Places> place_endpoints(std::span<const std::uint64_t> hashes);
+inline bool endpoint_order(std::uint64_t a, std::uint64_t b) {
+  return static_cast<std::uint32_t>(a) < static_cast<std::uint32_t>(b);
+}
 
 struct BoundAddress {
   abi::Address address;
-  std::uint32_t record = 0;
-  std::uint32_t endpoint = 0;
+  Profile profile = 0;
+  std::uint32_t endpoint = 0;  // its number, in whichever shard it stands; 0: nobody with a name
 };
 
-/// The tables of a binding section before they are hashed and laid out.
-struct BindingTables {
-  std::vector<Record> records;        // 0 is the none entry
-  std::vector<BoundAddress> bound;    // unique addresses, any order
-  std::vector<BlockRecord> blocks;    // unique (base, prefix), any order
-  std::uint32_t world_record_v4 = 0;  // where no block matches
-  std::uint32_t world_record_v6 = 0;
-  std::vector<Endpoint> endpoints;  // 0 is the none entry; addresses_first/count refer to `addresses`
-  std::vector<abi::Address> addresses;
-  abi::Address gateway_v4, gateway_v6;
-  StringTable strings;
+struct NamedEndpoint {
+  std::string_view namespace_name, name, id;
+  std::uint64_t port_key = 0;
+  std::uint32_t port = 0;  // 0: not on this node
+  std::uint32_t flags = kEndpointOther;
+  std::span<const abi::Address> addresses;
+  std::uint32_t place = 0;
+};
+
+/// One shard before it is hashed and laid out.
+struct ShardTables {
+  std::uint32_t shard = 0, shards = 1;
+  std::uint32_t endpoint_table = 1;      // Places::table
+  std::vector<NamedEndpoint> endpoints;  // ascending places
+  std::vector<BoundAddress> bound;       // unique addresses of this shard, any order
 };
 
 struct Limits {
@@ -92,7 +136,7 @@ struct Limits {
 /// asserts.
 std::variant<std::vector<std::byte>, Refusal> build_policy(const PolicyTables& tables,
                                                            const Limits& limits = {});
-std::variant<std::vector<std::byte>, Refusal> build_binding(const BindingTables& tables, const Digest& policy,
-                                                            const Limits& limits = {});
+std::variant<std::vector<std::byte>, Refusal> build_shard(const ShardTables& tables,
+                                                          const Limits& limits = {});
 
 }  // namespace bulkhead::image

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstddef>
+#include <cstring>
 #include <memory>
 
 #include "dataplane/image/validate.h"
@@ -36,7 +37,7 @@ class Sha256 {
 }  // namespace
 
 Digest section_digest(std::span<const std::byte> section) {
-  static_assert(offsetof(PolicyHeader, digest) == offsetof(BindingHeader, digest));
+  static_assert(offsetof(PolicyHeader, digest) == offsetof(ShardHeader, digest));
   constexpr std::size_t kAt = offsetof(PolicyHeader, digest);
   constexpr std::byte kZero[sizeof(Digest)] = {};
   assert(section.size() >= kAt + sizeof(Digest));
@@ -47,10 +48,18 @@ Digest section_digest(std::span<const std::byte> section) {
   return sha.finish();
 }
 
+Digest digest_of(std::span<const std::byte> section) {
+  assert(section.size() >= sizeof(ShardHeader));
+  Digest digest;
+  std::memcpy(&digest, section.data() + offsetof(ShardHeader, digest), sizeof digest);
+  return digest;
+}
+
 Digest image_digest(const View& view) {
   Sha256 sha;
   sha.add(std::as_bytes(std::span{view.policy->digest.bytes}));
-  sha.add(std::as_bytes(std::span{view.binding->digest.bytes}));
+  for (std::uint32_t shard = 0; shard <= view.shard_mask; ++shard)
+    sha.add(std::as_bytes(std::span{view.shards[shard].header->digest.bytes}));
   return sha.finish();
 }
 

@@ -1,20 +1,23 @@
 // The image: everything a verdict needs, as one immutable, position-independent set of bytes.
 //
-//   who writes   builder.h, in the control plane, into a memfd that is then sealed
+//   who writes   builder.h, in the control plane, into memfds that are then sealed
 //   who checks   validate.h, once, where it crosses a process or a file (nobody trusts it before)
 //   who reads    query.h, header-only: the data plane's workers, bulkheadctl, the tests
-//   when it dies the data plane unmaps a retired image one grace period after the next one was published
+//   when it dies the data plane unmaps a retired section one grace period after the last image that held it
 //
-// An image is two *sections*. Each is self-contained bytes: a header, a directory of tables, the tables. The
-// policy section says what classes may do; the binding section says which address is which class. A container
-// that comes with labels already known changes only the binding section, and the policy section is shared
-// with the next generation.
+// An image is one *policy section* and a power of two of *shards*. Each is self-contained bytes: a header, a
+// directory of tables, the tables. The policy section says what classes may do, and what each *profile* of an
+// address means; a shard says which address has which profile. Which shard an address lies in, and what a shard's
+// bytes are, depends on the addresses in it and their profiles alone, on no number that another change could shift:
+// a container that comes with labels already known changes a shard or two, and every other section is shared with
+// the generation before.
 //
-//   binding section
-//     address ──exact slots──► record {identity, subject and peer class per direction}, endpoint
-//        └──(nobody's)── trie of address blocks ──► record
+//   shards, by a hash of the address
+//     address ──exact slots──► profile, endpoint
 //
 //   policy section
+//     profile ──hashed records──► record {identity, subject and peer class per direction}
+//     address ──(nobody's)── trie of address blocks ──► record
 //     (protocol, port) ── pages ──► port class
 //     matrix[direction][subject class][peer class] ──► rule set
 //     verdicts[rule set][port class] ──► allow | rule ──► policy, file:line, words
@@ -26,8 +29,8 @@
 // means *none*; the first real one is 1. The bytes are a function of the builder's input alone: same inputs,
 // same digest, on any machine. A generation number is not part of it.
 //
-// A file that holds an image (`bulkheadctl image show FILE`) is the sections one after another, each padded
-// to 4096 bytes.
+// A file that holds an image (`bulkheadctl image show FILE`) is the sections one after another, the policy section
+// first and then the shards in order, each padded to 4096 bytes.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +47,7 @@ inline constexpr std::size_t kSectionAlign = 4096;
 /// A section larger than this is refused by builder and validator alike.
 inline constexpr std::uint64_t kSectionBytesMax = std::uint64_t{1} << 30;
 
-enum class SectionKind : std::uint32_t { kPolicy = 1, kBinding = 2 };
+enum class SectionKind : std::uint32_t { kPolicy = 1, kShard = 2 };
 
 /// SHA-256 (FIPS 180-4).
 struct Digest {
@@ -158,6 +161,40 @@ static_assert(sizeof(Passed) == 8);
 /// Ports in two steps: pages[page_of[slot * 256 + port / 256] * 256 + port % 256] is the port class.
 inline constexpr std::uint32_t kPageEntries = 256;
 
+enum RecordFlags : std::uint32_t {
+  kRecordEndpoint = 1,  // an endpoint's address
+  kRecordNode = 2,      // an address of a node (this one or another)
+  kRecordWorld = 4,     // nobody's: the trie leads here
+};
+
+/// What policies can see of an address's owner, in 64 bits: the start of a SHA-256. Never 0.
+using Profile = std::uint64_t;
+
+/// What a profile, or a block that nobody owns, means to policy. `flags` is one of RecordFlags, 0 in a free place.
+///
+/// Index 0 denies everything: it is what a profile means that the policy section does not know. Profiles follow: open
+/// addressing with linear probing from 1 + (profile & (record_homes - 1)), less than kProbesMax places away, room for that
+/// behind the last home. Behind them, the trie's.
+struct Record {
+  Profile profile;                     // 0 for world
+  std::uint32_t identity;              // 0 for nodes and world
+  std::uint32_t subject[kDirections];  // subject class; an address without ends of its own has kNoSubject
+  std::uint32_t peer[kDirections];     // peer class as seen by a subject judging in that direction
+  std::uint32_t flags;
+};
+static_assert(sizeof(Record) == 32);
+
+/// World has no ends of its own: its side of the judgement is "allow".
+inline constexpr std::uint32_t kNoSubject = 0xffff'ffffu;
+
+/// An address, like a profile, lies less than this many places after its home; the builder sees to that.
+inline constexpr std::uint32_t kProbesMax = 16;
+
+/// A trie node: 256 entries, one byte of the address a level. The top bit leads to a child node, else it is a
+/// record.
+inline constexpr std::uint32_t kTrieChildBit = 0x8000'0000u;
+inline constexpr std::uint32_t kTrieEntries = 256;
+
 struct PolicyHeader {
   std::uint64_t magic;
   std::uint32_t version;
@@ -168,12 +205,18 @@ struct PolicyHeader {
   std::uint32_t rule_sets;
   std::uint32_t subject_classes[kDirections];  // rows of matrix[direction]
   std::uint32_t peer_classes[kDirections];     // columns of matrix[direction]
-  TableRef page_of;                            // uint16_t [kProtocolSlots * 256]
-  TableRef pages;                              // uint16_t [n * kPageEntries]
-  TableRef matrix[kDirections];                // uint32_t [subject_classes * peer_classes] -> rule set
-  TableRef verdicts;                           // Decision [rule_sets * port_classes]
-  TableRef passed_of;   // uint32_t [rule_sets] -> row of passed; none where no rule passes
-  TableRef passed;      // Passed [rows * port_classes]
+  abi::Address
+      gateway_v4;  // the data plane's own addresses: they answer ping and send ICMP errors; zero: none
+  abi::Address gateway_v6;
+  std::uint64_t record_homes;    // a power of two: where profiles are at home in records
+  std::uint32_t trie_root_v4;    // entered with byte 12 of the mapped address
+  std::uint32_t trie_root_v6;    // entered with byte 0
+  TableRef page_of;              // uint16_t [kProtocolSlots * 256]
+  TableRef pages;                // uint16_t [n * kPageEntries]
+  TableRef matrix[kDirections];  // uint32_t [subject_classes * peer_classes] -> rule set
+  TableRef verdicts;             // Decision [rule_sets * port_classes]
+  TableRef passed_of;            // uint32_t [rule_sets] -> row of passed; none where no rule passes
+  TableRef passed;               // Passed [rows * port_classes]
   TableRef audited_of;  // uint32_t [rule_sets] -> row of audited plus 1, 0: as in verdicts; none where
                         // nothing is audited
   TableRef audited;     // Decision [rows * port_classes]
@@ -183,50 +226,35 @@ struct PolicyHeader {
   TableRef rules;                  // Rule; 0 none
   TableRef isolating;              // uint32_t policy indexes
   TableRef governing;              // uint32_t rule indexes
-  TableRef strings;                // char
+  TableRef records;                // Record; 0 none
+  TableRef trie;     // uint32_t [nodes * kTrieEntries]; every address ends in a record other than 0
+  TableRef strings;  // char
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Binding section
+// Shards
 
-enum RecordFlags : std::uint32_t {
-  kRecordEndpoint = 1,  // an endpoint's address; clear: world
-  kRecordNode = 2,      // an address of a node (this one or another)
-};
+/// A power of two up to this. Descriptors of all sections of an image fit into one message.
+inline constexpr std::uint32_t kShardsMax = 128;
 
-/// What an address means to policy. Addresses that no policy can tell apart share one record.
-struct Record {
-  std::uint32_t identity;              // 0 for world
-  std::uint32_t subject[kDirections];  // subject class; an address without ends of its own has kNoSubject
-  std::uint32_t peer[kDirections];     // peer class as seen by a subject judging in that direction
-  std::uint32_t flags;
-};
-static_assert(sizeof(Record) == 24);
-
-/// World has no ends of its own: its side of the judgement is "allow".
-inline constexpr std::uint32_t kNoSubject = 0xffff'ffffu;
-
-/// Open addressing with linear probing; record 0 marks a free slot. The home slot is slot_hash(seed, address)
+/// Open addressing with linear probing; profile 0 marks a free slot. The home slot is slot_hash(seed, address)
 /// & mask.
 struct AddressSlot {
   abi::Address address;
-  std::uint32_t record;
-  std::uint32_t endpoint;
-  std::uint64_t reserved;
+  Profile profile;
+  std::uint32_t endpoint;  // 0: a node's address, and the node has no name here
+  std::uint32_t reserved;
 };
 static_assert(sizeof(AddressSlot) == 32);
 
-/// An address lies less than this many slots after its home; the builder tries seeds until that holds.
-inline constexpr std::uint32_t kProbesMax = 16;
-
-/// A trie node: 256 entries, one byte of the address a level. The top bit leads to a child node, else it is a
-/// record.
-inline constexpr std::uint32_t kTrieChildBit = 0x8000'0000u;
-inline constexpr std::uint32_t kTrieEntries = 256;
+/// An endpoint's number: its shard (that of its first address, where it has one) and its place there. Its place depends on
+/// its neighbours' ids alone, so that its other addresses, which may lie in other shards, seldom have to follow it.
+inline constexpr std::uint32_t kEndpointPlaceBits = 16;
 
 enum EndpointFlags : std::uint32_t {
   kEndpointLocal = 1,  // has a port here: set if, and only if, port is not 0
   kEndpointNode = 2,   // the node itself: reached by the host port
+  kEndpointOther = 4,  // anybody else. One of the three is set; none in a free place
 };
 
 /// Somebody with a name. `port` and `port_key` tie it to a port of the data plane: the port opens when both
@@ -237,33 +265,26 @@ struct Endpoint {
   StringRef id;
   std::uint64_t port_key;  // of the source's stable id: a reused port number opens for no stranger
   std::uint32_t port;      // abi port number, no two endpoints have the same; 0: not on this node
-  std::uint32_t identity;
   std::uint32_t flags;
   std::uint32_t addresses_first;  // into addresses
   std::uint32_t addresses_count;
-  std::uint32_t reserved;
 };
-static_assert(sizeof(Endpoint) == 56);
+static_assert(sizeof(Endpoint) == 48);
 
-struct BindingHeader {
+struct ShardHeader {
   std::uint64_t magic;
   std::uint32_t version;
   SectionKind kind;
   std::uint64_t bytes;
   Digest digest;
-  Digest policy;  // the policy section that these class numbers belong to
+  std::uint32_t shard;   // its number
+  std::uint32_t shards;  // of how many
   std::uint64_t slot_seed;
-  abi::Address
-      gateway_v4;  // the data plane's own addresses: they answer ping and send ICMP errors; zero: none
-  abi::Address gateway_v6;
-  std::uint32_t trie_root_v4;  // entered with byte 12 of the mapped address
-  std::uint32_t trie_root_v6;  // entered with byte 0
-  TableRef records;            // Record; 0 none (never looked up: it denies everything)
-  TableRef slots;              // AddressSlot, a power of two plus kProbesMax
-  TableRef trie;               // uint32_t [nodes * kTrieEntries]; every address ends in a record other than 0
-  TableRef endpoints;          // Endpoint; 0 none
-  TableRef addresses;          // abi::Address
-  TableRef strings;            // char
+  TableRef slots;      // AddressSlot, a power of two plus kProbesMax
+  TableRef endpoints;  // Endpoint, a power of two; 0 none
+  TableRef locals;     // uint32_t: places in endpoints that have a port or are the node, ascending
+  TableRef addresses;  // abi::Address
+  TableRef strings;    // char
 };
 
 }  // namespace bulkhead::image

@@ -43,33 +43,29 @@ void for_each_table(Header& header, Visit visit) {
   visit("rules", header.rules, sizeof(Rule));
   visit("isolating", header.isolating, sizeof(std::uint32_t));
   visit("governing", header.governing, sizeof(std::uint32_t));
+  visit("records", header.records, sizeof(Record));
+  visit("trie", header.trie, sizeof(std::uint32_t));
   visit("strings", header.strings, sizeof(char));
 }
 
 template <class Header, class Visit>
-requires std::same_as<std::remove_const_t<Header>, BindingHeader>
+requires std::same_as<std::remove_const_t<Header>, ShardHeader>
 void for_each_table(Header& header, Visit visit) {
-  visit("records", header.records, sizeof(Record));
   visit("slots", header.slots, sizeof(AddressSlot));
-  visit("trie", header.trie, sizeof(std::uint32_t));
   visit("endpoints", header.endpoints, sizeof(Endpoint));
+  visit("locals", header.locals, sizeof(std::uint32_t));
   visit("addresses", header.addresses, sizeof(abi::Address));
   visit("strings", header.strings, sizeof(char));
 }
 
-/// What a binding may name in the policy section that it belongs to.
-struct PolicyBounds {
-  std::uint64_t identities = ~std::uint64_t{0};
-  std::uint64_t subject_classes[kDirections] = {~std::uint64_t{0}, ~std::uint64_t{0}};
-  std::uint64_t peer_classes[kDirections] = {~std::uint64_t{0}, ~std::uint64_t{0}};
-};
+/// What lookups walk through: profiles' records and the trie. Part of check_policy.
+std::optional<Refusal> check_lookups(std::span<const std::byte> section, const PolicyHeader& header);
 
-/// One section's checks. Where nothing is refused, the section's part of `view` is set.
+/// One section's checks. Where nothing is refused, the view is set.
 std::optional<Refusal> check_policy(std::span<const std::byte> section, bool check_digest, View& view);
-std::optional<Refusal> check_binding(std::span<const std::byte> section, bool check_digest,
-                                     const PolicyBounds& bounds, View& view);
+std::optional<Refusal> check_shard(std::span<const std::byte> section, bool check_digest, Shard& shard);
 
-/// What both sections have in common: header, place of each table, zero padding, digest.
+/// What all sections have in common: header, place of each table, zero padding, digest.
 std::optional<Refusal> check_frame(std::span<const std::byte> section, SectionKind kind, bool check_digest);
 
 /// Joins words and numbers into a reason.

@@ -39,7 +39,7 @@ std::vector<AddressSlot> place(std::span<const BoundAddress> bound, std::uint64_
   }
   std::vector<AddressSlot> slots(capacity + kProbesMax, AddressSlot{});
   for (const BoundAddress& one : bound)
-    slots[homes[slot_hash(seed, one.address) & (capacity - 1)]++] = {one.address, one.record, one.endpoint,
+    slots[homes[slot_hash(seed, one.address) & (capacity - 1)]++] = {one.address, one.profile, one.endpoint,
                                                                      0};
   return slots;
 }

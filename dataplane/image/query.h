@@ -6,7 +6,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include "dataplane/abi/address.h"
 #include "dataplane/abi/fate.h"
@@ -14,7 +18,20 @@
 
 namespace bulkhead::image {
 
-/// Both sections, mapped. Pointers are into the mapping and live exactly as long as it. Only validate.h makes
+/// A shard, mapped.
+struct Shard {
+  const ShardHeader* header = nullptr;
+  const AddressSlot* slots = nullptr;
+  std::uint64_t slot_mask = 0;
+  const Endpoint* endpoints = nullptr;
+  std::uint32_t endpoint_mask = 0;
+  const abi::Address* addresses = nullptr;
+  const char* strings = nullptr;
+
+  std::string_view text(StringRef ref) const { return {strings + ref.offset, ref.bytes}; }
+};
+
+/// All sections, mapped. Pointers are into the mappings and live exactly as long as they. Only validate.h makes
 /// one.
 struct View {
   const PolicyHeader* policy = nullptr;
@@ -32,22 +49,67 @@ struct View {
   const Rule* rules = nullptr;
   const std::uint32_t* isolating = nullptr;
   const std::uint32_t* governing = nullptr;
+  const Record* records = nullptr;
+  std::uint64_t record_mask = 0;
+  const std::uint32_t* trie = nullptr;
   const char* policy_strings = nullptr;
 
-  const BindingHeader* binding = nullptr;
-  const Record* records = nullptr;
-  const AddressSlot* slots = nullptr;
-  std::uint64_t slot_mask = 0;
-  const std::uint32_t* trie = nullptr;
-  const Endpoint* endpoints = nullptr;
-  const abi::Address* addresses = nullptr;
-  const char* binding_strings = nullptr;
+  const Shard* shards = nullptr;
+  std::uint32_t shard_mask = 0;
+  std::shared_ptr<const std::vector<Shard>> shards_kept;  // what `shards` points to
 
   std::string_view policy_text(StringRef ref) const { return {policy_strings + ref.offset, ref.bytes}; }
-  std::string_view binding_text(StringRef ref) const { return {binding_strings + ref.offset, ref.bytes}; }
+
+  const Shard& shard_of_endpoint(std::uint32_t endpoint) const {
+    return shards[endpoint >> kEndpointPlaceBits & shard_mask];
+  }
+  /// Any number: one that is nobody's leads to an entry without a name, a port and flags.
+  const Endpoint& endpoint(std::uint32_t number) const {
+    const Shard& shard = shard_of_endpoint(number);
+    return shard.endpoints[number & shard.endpoint_mask];
+  }
+  std::string_view namespace_of(std::uint32_t number) const {
+    return shard_of_endpoint(number).text(endpoint(number).namespace_name);
+  }
+  std::string_view name_of(std::uint32_t number) const {
+    return shard_of_endpoint(number).text(endpoint(number).name);
+  }
+  std::string_view id_of(std::uint32_t number) const {
+    return shard_of_endpoint(number).text(endpoint(number).id);
+  }
+  std::span<const abi::Address> addresses_of(std::uint32_t number) const {
+    const Endpoint& owner = endpoint(number);
+    return {shard_of_endpoint(number).addresses + owner.addresses_first, owner.addresses_count};
+  }
+
+  /// Calls visit(number) for every endpoint: in the order of shards and places, which is nobody's.
+  template <class Visit>
+  void for_each_endpoint(Visit visit) const {
+    for (std::uint32_t shard = 0; shard <= shard_mask; ++shard)
+      for (std::uint32_t place = 1; place <= shards[shard].endpoint_mask; ++place)
+        if (shards[shard].endpoints[place].flags != 0) visit(shard << kEndpointPlaceBits | place);
+  }
+  /// Likewise for those that have a port here, and the node.
+  template <class Visit>
+  void for_each_local(Visit visit) const {
+    for (std::uint32_t shard = 0; shard <= shard_mask; ++shard) {
+      const ShardHeader& header = *shards[shard].header;
+      const auto* places = reinterpret_cast<const std::uint32_t*>(
+          reinterpret_cast<const std::byte*>(&header) + header.locals.offset);
+      for (std::uint64_t i = 0; i < header.locals.count; ++i) visit(shard << kEndpointPlaceBits | places[i]);
+    }
+  }
+  /// Calls visit(slot) for every bound address.
+  template <class Visit>
+  void for_each_address(Visit visit) const {
+    for (std::uint32_t shard = 0; shard <= shard_mask; ++shard)
+      for (std::uint64_t i = 0; i < shards[shard].header->slots.count; ++i)
+        if (shards[shard].slots[i].profile != 0) visit(shards[shard].slots[i]);
+  }
 };
 
-/// What an address is. `record` is never 0; `endpoint` is 0 for world.
+/// What an address is. `endpoint` is 0 for world. `record` is 0, which denies, only where shards and policy section are not
+/// of one making.
 struct Bound {
   std::uint32_t record = 0;
   std::uint32_t endpoint = 0;
@@ -65,24 +127,46 @@ inline std::uint64_t slot_hash(std::uint64_t seed, const abi::Address& address) 
   return x ^ (x >> 32);
 }
 
-/// Where bind() will look first; for prefetching a burst ahead.
-inline const AddressSlot* home_slot(const View& view, const abi::Address& address) {
-  return view.slots + (slot_hash(view.binding->slot_seed, address) & view.slot_mask);
+/// Which shard an address or an endpoint of this hash lies in. Not by the low bits, which choose its place there.
+inline std::uint32_t shard_of_hash(std::uint64_t hash, std::uint32_t shard_mask) {
+  return static_cast<std::uint32_t>(hash >> 48) & shard_mask;
 }
 
-/// The address's meaning: at most kProbesMax neighbouring slots, then at most 16 trie steps (4 for IPv4).
+/// Where bind() will look first; for prefetching a burst ahead.
+inline const AddressSlot* home_slot(const View& view, const abi::Address& address) {
+  const std::uint64_t hash = slot_hash(0, address);
+  const Shard& shard = view.shards[shard_of_hash(hash, view.shard_mask)];
+  const std::uint64_t seed = shard.header->slot_seed;
+  return shard.slots + ((seed == 0 ? hash : slot_hash(seed, address)) & shard.slot_mask);
+}
+
+/// What the profile means: at most kProbesMax neighbouring records; 0 where the policy section does not know it.
+inline std::uint32_t record_of(const View& view, Profile profile) {
+  auto at = static_cast<std::uint32_t>(1 + (profile & view.record_mask));
+  for (std::uint32_t probe = 0; probe < kProbesMax; ++probe, ++at)
+    if (view.records[at].profile == profile) return at;
+  return 0;
+}
+
+/// The address's meaning: at most kProbesMax neighbouring slots and as many records, or at most 16 trie steps (4 for IPv4).
 inline Bound bind(const View& view, const abi::Address& address) {
   const AddressSlot* slot = home_slot(view, address);
-  for (std::uint32_t probe = 0; probe < kProbesMax && slot->record != 0; ++probe, ++slot)
-    if (slot->address == address) return {slot->record, slot->endpoint};
+  for (std::uint32_t probe = 0; probe < kProbesMax && slot->profile != 0; ++probe, ++slot)
+    if (slot->address == address) return {record_of(view, slot->profile), slot->endpoint};
   const bool v4 = address.is_v4();
-  std::uint32_t node = v4 ? view.binding->trie_root_v4 : view.binding->trie_root_v6;
+  std::uint32_t node = v4 ? view.policy->trie_root_v4 : view.policy->trie_root_v6;
   for (std::uint32_t at = v4 ? 12 : 0; at < 16; ++at) {
     const std::uint32_t entry = view.trie[std::uint64_t{node} * kTrieEntries + address.bytes[at]];
     if ((entry & kTrieChildBit) == 0) return {entry, 0};
     node = entry & ~kTrieChildBit;
   }
   return {};  // not reached in a validated image: the last level holds records only
+}
+
+/// An endpoint's identity; 0 where it has none, or no address to be known by.
+inline std::uint32_t identity_of(const View& view, std::uint32_t endpoint) {
+  const auto addresses = view.addresses_of(endpoint);
+  return addresses.empty() ? 0 : view.records[bind(view, addresses.front()).record].identity;
 }
 
 /// IANA protocol number to slot.
@@ -129,7 +213,8 @@ inline Passed passed(const View& view, std::uint32_t direction, std::uint32_t su
 /// The whole answer. `direction` and `rule` name the end that decided: the first that denied, else the
 /// receiver's.
 struct Judgement {
-  abi::Fate fate = abi::Fate::kDeniedPosture;  // kForwarded, kDeniedPolicy, kDeniedDefault or kDeniedPosture
+  abi::Fate fate =
+      abi::Fate::kDeniedPosture;  // kForwarded, kDeniedPolicy, kDeniedDefault, kDeniedPosture, kUnidentified
   std::uint32_t direction = kEgress;
   std::uint32_t rule = 0;
   std::uint32_t egress_rule = 0;  // what the sender's end said, where it allowed
@@ -176,6 +261,7 @@ inline Established established(const View& view, std::uint32_t direction, std::u
 /// reaches itself.
 inline Judgement judge(const View& view, Bound source, Bound destination, ProtocolSlot slot,
                        std::uint16_t port) {
+  if (source.record == 0 || destination.record == 0) return {abi::Fate::kUnidentified, kEgress, 0, 0};
   if (source.endpoint != 0 && source.endpoint == destination.endpoint)
     return {abi::Fate::kForwarded, kIngress, 0, 0};
   const Record& from = view.records[source.record];

@@ -4,13 +4,14 @@
 
 #include <cstring>
 
+#include "dataplane/abi/telemetry.h"
 #include "dataplane/image/layout.h"
 
 namespace bulkhead::image {
 namespace {
 
 const char* section_name(SectionKind kind) {
-  return kind == SectionKind::kPolicy ? "policy" : "binding";
+  return kind == SectionKind::kPolicy ? "policy section" : "shard";
 }
 
 bool all_zero(std::span<const std::byte> bytes) {
@@ -28,20 +29,19 @@ std::optional<Refusal> check_layout(std::span<const std::byte> section, const He
     if (refusal) return;
     const std::uint64_t expected = align_table(end);
     if (ref.offset != expected)
-      refusal = refuse(name, " section, table ", table_name, ": lies at byte ", ref.offset, ", expected ",
-                       expected);
+      refusal = refuse(name, ", table ", table_name, ": lies at byte ", ref.offset, ", expected ", expected);
     else if (expected > section.size() || ref.count > (section.size() - expected) / element_bytes)
-      refusal = refuse(name, " section, table ", table_name, ": ", ref.count, " elements do not fit into ",
+      refusal = refuse(name, ", table ", table_name, ": ", ref.count, " elements do not fit into ",
                        section.size(), " bytes");
     else if (!all_zero(section.subspan(end, expected - end)))
-      refusal = refuse(name, " section: padding before table ", table_name, " is not zero");
+      refusal = refuse(name, ": padding before table ", table_name, " is not zero");
     else
       end = expected + ref.count * element_bytes;
   });
   if (refusal) return refusal;
   if (section.size() != align_table(end))
-    return refuse(name, " section: ", section.size(), " bytes, but its tables end at ", align_table(end));
-  if (!all_zero(section.subspan(end))) return refuse(name, " section: padding at the end is not zero");
+    return refuse(name, ": ", section.size(), " bytes, but its tables end at ", align_table(end));
+  if (!all_zero(section.subspan(end))) return refuse(name, ": padding at the end is not zero");
   return std::nullopt;
 }
 
@@ -49,30 +49,33 @@ template <class Header>
 std::optional<Refusal> check_header(std::span<const std::byte> section, SectionKind kind, bool check_digest) {
   const char* name = section_name(kind);
   if (reinterpret_cast<std::uintptr_t>(section.data()) % alignof(std::uint64_t) != 0)
-    return refuse(name, " section: does not start on an 8-byte boundary");
+    return refuse(name, ": does not start on an 8-byte boundary");
   if (section.size() < sizeof(Header) || section.size() > kSectionBytesMax)
-    return refuse(name, " section: ", section.size(), " bytes, expected ", sizeof(Header), " to ",
-                  kSectionBytesMax);
+    return refuse(name, ": ", section.size(), " bytes, expected ", sizeof(Header), " to ", kSectionBytesMax);
   const auto& header = *reinterpret_cast<const Header*>(section.data());
-  if (header.magic != kMagic) return refuse(name, " section: does not start with the magic of an image");
+  if (header.magic != kMagic) return refuse(name, ": does not start with the magic of an image");
   if (header.version != kFormatVersion)
-    return refuse(name, " section: format version ", header.version, ", expected ", kFormatVersion);
+    return refuse(name, ": format version ", header.version, ", expected ", kFormatVersion);
   if (header.kind != kind)
-    return refuse(name, " section: is of kind ", static_cast<std::uint32_t>(header.kind), ", expected ",
+    return refuse(name, ": is of kind ", static_cast<std::uint32_t>(header.kind), ", expected ",
                   static_cast<std::uint32_t>(kind));
   if (header.bytes != section.size())
-    return refuse(name, " section: says ", header.bytes, " bytes, but there are ", section.size());
+    return refuse(name, ": says ", header.bytes, " bytes, but there are ", section.size());
   if (auto refusal = check_layout(section, header, name)) return refusal;
   if (check_digest && section_digest(section) != header.digest)
-    return refuse(name, " section: the digest does not match the bytes");
+    return refuse(name, ": the digest does not match the bytes");
   return std::nullopt;
+}
+
+std::string full_name(const View& view, std::uint32_t endpoint) {
+  return std::string(view.namespace_of(endpoint)) + "/" + std::string(view.name_of(endpoint));
 }
 
 }  // namespace
 
 std::optional<Refusal> check_frame(std::span<const std::byte> section, SectionKind kind, bool check_digest) {
   return kind == SectionKind::kPolicy ? check_header<PolicyHeader>(section, kind, check_digest)
-                                      : check_header<BindingHeader>(section, kind, check_digest);
+                                      : check_header<ShardHeader>(section, kind, check_digest);
 }
 
 std::string text(const abi::Address& address) {
@@ -85,42 +88,96 @@ std::string text(const abi::Address& address) {
 }
 
 std::variant<Sections, Refusal> split_file(std::span<const std::byte> file) {
-  if (file.size() < sizeof(PolicyHeader)) return refuse("image file: ", file.size(), " bytes, too short");
-  PolicyHeader policy;
-  std::memcpy(&policy, file.data(), sizeof policy);
-  if (policy.magic != kMagic) return refuse("image file: does not start with the magic of an image");
-  if (policy.bytes > file.size())
-    return refuse("image file: its policy section says ", policy.bytes, " bytes, but there are ",
-                  file.size());
-  const std::uint64_t second = (policy.bytes + kSectionAlign - 1) / kSectionAlign * kSectionAlign;
-  BindingHeader binding;
-  if (file.size() < second + sizeof binding) return refuse("image file: lacks its binding section");
-  std::memcpy(&binding, file.data() + second, sizeof binding);
-  if (binding.bytes > file.size() - second)
-    return refuse("image file: its binding section says ", binding.bytes, " bytes, but there are ",
-                  file.size() - second);
-  const std::uint64_t end = second + binding.bytes;
-  if (file.size() - end >= kSectionAlign || !all_zero(file.subspan(policy.bytes, second - policy.bytes)) ||
-      !all_zero(file.subspan(end)))
-    return refuse("image file: holds more than two sections and their padding");
-  return Sections{file.first(policy.bytes), file.subspan(second, binding.bytes)};
+  const auto padded = [](std::uint64_t bytes) {
+    return (bytes + kSectionAlign - 1) / kSectionAlign * kSectionAlign;
+  };
+  Sections sections;
+  std::uint64_t shards = 0;
+  for (std::uint64_t at = 0; at == 0 || sections.shards.size() < shards;) {
+    const std::string name = at == 0 ? "policy section" : "shard " + std::to_string(sections.shards.size());
+    ShardHeader header;  // both kinds of header begin alike
+    if (file.size() < at + sizeof header) return refuse("image file: ends before its ", name);
+    std::memcpy(&header, file.data() + at, sizeof header);
+    if (header.magic != kMagic)
+      return refuse("image file: its ", name, " does not start with the magic of an image");
+    if (header.bytes > file.size() - at || header.bytes < sizeof header)
+      return refuse("image file: its ", name, " says ", header.bytes, " bytes, but there are ",
+                    file.size() - at);
+    const auto section = file.subspan(at, header.bytes);
+    if (at == 0) {
+      sections.policy = section;
+      shards = 1;
+    } else {
+      if (sections.shards.empty()) shards = std::clamp<std::uint64_t>(header.shards, 1, kShardsMax);
+      sections.shards.push_back(section);
+    }
+    const std::uint64_t end = std::min<std::uint64_t>(at + padded(header.bytes), file.size());
+    if (!all_zero(file.subspan(at + header.bytes, end - at - header.bytes)))
+      return refuse("image file: padding behind its ", name, " is not zero");
+    at = end;
+    if (sections.shards.size() == shards && at != file.size())
+      return refuse("image file: holds more than ", shards, shards == 1 ? " shard" : " shards");
+  }
+  return sections;
 }
 
-std::variant<View, Refusal> validate(std::span<const std::byte> policy, std::span<const std::byte> binding,
-                                     bool check_digests) {
+std::vector<std::byte> join_file(const Sections& sections) {
+  std::vector<std::byte> file;
+  const auto add = [&](std::span<const std::byte> section) {
+    file.insert(file.end(), section.begin(), section.end());
+    file.resize((file.size() + kSectionAlign - 1) / kSectionAlign * kSectionAlign);
+  };
+  add(sections.policy);
+  for (const auto shard : sections.shards) add(shard);
+  return file;
+}
+
+std::variant<View, Refusal> validate_policy(std::span<const std::byte> section, bool check_digest) {
   View view;
-  if (auto refusal = check_policy(policy, check_digests, view)) return *std::move(refusal);
-  PolicyBounds bounds;
-  bounds.identities = view.policy->identities.count;
-  for (std::uint32_t direction = 0; direction < kDirections; ++direction) {
-    bounds.subject_classes[direction] = view.policy->subject_classes[direction];
-    bounds.peer_classes[direction] = view.policy->peer_classes[direction];
-  }
-  if (auto refusal = check_binding(binding, check_digests, bounds, view)) return *std::move(refusal);
-  if (view.binding->policy != view.policy->digest)
-    return refuse("binding section: belongs to policy section ", hex(view.binding->policy),
-                  ", but was given with ", hex(view.policy->digest));
+  if (auto refusal = check_policy(section, check_digest, view)) return *std::move(refusal);
   return view;
+}
+
+std::variant<Shard, Refusal> validate_shard(std::span<const std::byte> section, bool check_digest) {
+  Shard shard;
+  if (auto refusal = check_shard(section, check_digest, shard)) return *std::move(refusal);
+  return shard;
+}
+
+std::variant<View, Refusal> join(const View& policy, std::vector<Shard> shards) {
+  if (shards.empty()) return refuse("image: has no shard");
+  for (std::size_t i = 0; i < shards.size(); ++i)
+    if (shards[i].header->shard != i || shards[i].header->shards != shards.size())
+      return refuse("image: shard ", i, " of ", shards.size(), " is number ", shards[i].header->shard, " of ",
+                    shards[i].header->shards);
+  View view = policy;
+  view.shards_kept = std::make_shared<const std::vector<Shard>>(std::move(shards));
+  view.shards = view.shards_kept->data();
+  view.shard_mask = static_cast<std::uint32_t>(view.shards_kept->size() - 1);
+  // A port has one owner: two would let each send as the other.
+  std::uint32_t owners[abi::kPortsMax] = {};
+  std::optional<Refusal> refusal;
+  view.for_each_local([&](std::uint32_t number) {
+    const std::uint32_t port = view.endpoint(number).port;
+    if (port != 0 && owners[port] != 0 && !refusal)
+      refusal = refuse("image: port ", port, " is claimed by two endpoints, ", full_name(view, owners[port]),
+                       " and ", full_name(view, number));
+    if (port != 0) owners[port] = number;
+  });
+  if (refusal) return *std::move(refusal);
+  return view;
+}
+
+std::variant<View, Refusal> validate(const Sections& sections, bool check_digests) {
+  auto policy = validate_policy(sections.policy, check_digests);
+  if (auto* refusal = std::get_if<Refusal>(&policy)) return std::move(*refusal);
+  std::vector<Shard> shards;
+  for (const auto section : sections.shards) {
+    auto shard = validate_shard(section, check_digests);
+    if (auto* refusal = std::get_if<Refusal>(&shard)) return std::move(*refusal);
+    shards.push_back(std::get<Shard>(shard));
+  }
+  return join(std::get<View>(policy), std::move(shards));
 }
 
 }  // namespace bulkhead::image

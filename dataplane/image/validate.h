@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "dataplane/image/query.h"
 
@@ -23,21 +24,32 @@ struct Refusal {
   std::string reason;
 };
 
-/// Both spans start on an 8-byte boundary (a mapping does) and outlive the View. Linear in the size; never
-/// throws; any thread. `check_digests` false skips SHA-256 only: every structural check still runs.
-std::variant<View, Refusal> validate(std::span<const std::byte> policy, std::span<const std::byte> binding,
-                                     bool check_digests = true);
-
+/// The bytes of an image: sections start on an 8-byte boundary (a mapping does).
 struct Sections {
   std::span<const std::byte> policy;
-  std::span<const std::byte> binding;
+  std::vector<std::span<const std::byte>> shards;  // in order
 };
 
-/// Finds both sections in the bytes of an image file, for validate() to judge: it trusts their lengths only as far as
+/// All spans outlive the View. Linear in the size; never throws; any thread. `check_digests` false skips SHA-256 only:
+/// every structural check still runs.
+std::variant<View, Refusal> validate(const Sections& sections, bool check_digests = true);
+
+/// The same in parts, for who keeps what was checked before: each section by itself, once, then what they must
+/// have in common.
+std::variant<View, Refusal> validate_policy(std::span<const std::byte> section, bool check_digest = true);
+std::variant<Shard, Refusal> validate_shard(std::span<const std::byte> section, bool check_digest = true);
+std::variant<View, Refusal> join(const View& policy, std::vector<Shard> shards);
+
+/// Finds the sections in the bytes of an image file, for validate() to judge: it trusts their lengths only as far as
 /// they stay inside.
 std::variant<Sections, Refusal> split_file(std::span<const std::byte> file);
+/// The bytes of an image file.
+std::vector<std::byte> join_file(const Sections& sections);
 
-/// The whole image's digest: SHA-256 over both sections' digests. What `bulkheadctl status` calls *enforced*.
+/// The digest that a section's header carries.
+Digest digest_of(std::span<const std::byte> section);
+
+/// The whole image's digest: SHA-256 over the sections' digests. What `bulkheadctl status` calls *enforced*.
 Digest image_digest(const View& view);
 
 /// 64 lower-case hexadecimal digits.

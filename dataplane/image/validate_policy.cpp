@@ -183,6 +183,7 @@ std::optional<Refusal> check_policy(std::span<const std::byte> section, bool che
   if (auto refusal = check_verdicts(section, header)) return refusal;
   if (auto refusal = check_passed(section, header)) return refusal;
   if (auto refusal = check_audited(section, header)) return refusal;
+  if (auto refusal = check_lookups(section, header)) return refusal;
   for (std::uint32_t direction = 0; direction < kDirections; ++direction) {
     if (auto refusal = check_matrix(section, header, direction)) return refusal;
     if (auto refusal = check_subjects(section, header, direction)) return refusal;
@@ -202,6 +203,9 @@ std::optional<Refusal> check_policy(std::span<const std::byte> section, bool che
   view.rules = table<Rule>(section, header.rules).data();
   view.isolating = table<std::uint32_t>(section, header.isolating).data();
   view.governing = table<std::uint32_t>(section, header.governing).data();
+  view.records = table<Record>(section, header.records).data();
+  view.record_mask = header.record_homes - 1;
+  view.trie = table<std::uint32_t>(section, header.trie).data();
   view.policy_strings = table<char>(section, header.strings).data();
   return std::nullopt;
 }

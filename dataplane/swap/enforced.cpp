@@ -8,23 +8,49 @@
 
 namespace bulkhead::swap {
 
-Enforced::Enforced(Section policy_section, Section binding_section, const image::View& validated,
-                   std::uint64_t number)
-    : policy(std::move(policy_section)),
-      binding(std::move(binding_section)),
-      view(validated),
-      generation(number),
-      digest(image::image_digest(validated)) {}
+std::variant<SharedSection, std::string> check(Section section) {
+  const auto bytes = section.bytes();
+  if (bytes.size() < sizeof(image::ShardHeader))
+    return "image refused: a section of " + std::to_string(bytes.size()) + " bytes";
+  const bool is_policy =
+      reinterpret_cast<const image::ShardHeader*>(bytes.data())->kind == image::SectionKind::kPolicy;
+  const auto keep = [&](auto checked) -> std::variant<SharedSection, std::string> {
+    if (const auto* refusal = std::get_if<image::Refusal>(&checked))
+      return "image refused: " + refusal->reason;
+    return std::make_shared<const Checked>(
+        Checked{std::move(section), image::digest_of(bytes), std::move(std::get<0>(checked))});
+  };
+  return is_policy ? keep(image::validate_policy(bytes)) : keep(image::validate_shard(bytes));
+}
 
-std::variant<std::unique_ptr<Enforced>, std::string> load(Section policy, Section binding,
+Enforced::Enforced(std::vector<SharedSection> all_sections, image::View joined, std::uint64_t number)
+    : sections(std::move(all_sections)),
+      view(std::move(joined)),
+      generation(number),
+      digest(image::image_digest(view)) {}
+
+std::variant<std::unique_ptr<Enforced>, std::string> load(std::vector<SharedSection> sections,
                                                           std::uint64_t generation) {
   assert(generation != 0);
   // Flows remember the low half, where 0 is no image's.
   if (static_cast<std::uint32_t>(generation) == 0)
     return "image refused: generation " + std::to_string(generation) + " looks like none to the flow table";
-  auto checked = image::validate(policy.bytes(), binding.bytes());
-  if (const auto* refusal = std::get_if<image::Refusal>(&checked)) return "image refused: " + refusal->reason;
-  return std::make_unique<Enforced>(std::move(policy), std::move(binding), std::get<image::View>(checked),
+  const image::View* policy = nullptr;
+  std::vector<image::Shard> shards;
+  for (std::size_t i = 0; i < sections.size(); ++i) {
+    const auto* view = std::get_if<image::View>(&sections[i]->part);
+    if ((view != nullptr) != (i == 0))
+      return "image refused: expected a policy section, then shards; number " + std::to_string(i) + " is a " +
+             (view != nullptr ? "policy section" : "shard");
+    if (view != nullptr)
+      policy = view;
+    else
+      shards.push_back(std::get<image::Shard>(sections[i]->part));
+  }
+  if (policy == nullptr) return "image refused: it has no section";
+  auto joined = image::join(*policy, std::move(shards));
+  if (const auto* refusal = std::get_if<image::Refusal>(&joined)) return "image refused: " + refusal->reason;
+  return std::make_unique<Enforced>(std::move(sections), std::move(std::get<image::View>(joined)),
                                     generation);
 }
 

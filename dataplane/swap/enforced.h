@@ -1,7 +1,8 @@
 // Which image judges: one pointer, swapped under full traffic.
 //
 //   control thread                                   worker
-//     load(fds): seals, map, validate                  loop: image = publisher.current()     one acquire load
+//     check(section): seals, map, validate             loop: image = publisher.current()     one acquire load
+//     load(sections): join
 //     a burst publish(): store pointer ──────────────────────►        judge the whole burst by it
 //                wait until every worker has             publisher.quiescent(worker)           between bursts
 //                passed between two bursts
@@ -19,6 +20,7 @@
 #include <span>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "dataplane/abi/telemetry.h"
 #include "dataplane/image/validate.h"
@@ -49,13 +51,22 @@ class Section {
   std::span<const std::byte> bytes_;
 };
 
+/// A section that validate.h has passed by itself. Generations share those that did not change.
+struct Checked {
+  Section section;
+  image::Digest digest;
+  std::variant<image::View, image::Shard> part;  // a policy section's view, or a shard
+};
+using SharedSection = std::shared_ptr<const Checked>;
+
+/// The reason is a sentence for people.
+std::variant<SharedSection, std::string> check(Section section);
+
 /// One generation as workers see it.
 struct Enforced {
-  Enforced(Section policy_section, Section binding_section, const image::View& validated,
-           std::uint64_t number);
+  Enforced(std::vector<SharedSection> all_sections, image::View joined, std::uint64_t number);
 
-  Section policy;
-  Section binding;
+  std::vector<SharedSection> sections;  // the policy section, then the shards
   image::View view;
   std::uint64_t generation;
   image::Digest digest;
@@ -65,8 +76,8 @@ struct Enforced {
   std::atomic<std::uint32_t> endpoint_of_port[abi::kPortsMax] = {};
 };
 
-/// Maps and validates; `generation` is not 0. The reason is a sentence for people.
-std::variant<std::unique_ptr<Enforced>, std::string> load(Section policy, Section binding,
+/// The policy section comes first; `generation` is not 0. The reason is a sentence for people.
+std::variant<std::unique_ptr<Enforced>, std::string> load(std::vector<SharedSection> sections,
                                                           std::uint64_t generation);
 
 class Publisher {

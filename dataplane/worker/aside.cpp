@@ -8,7 +8,7 @@ namespace {
 
 bool is_gateway(const image::View& view, const abi::Address& address) {
   return address != abi::Address{} &&
-         (address == view.binding->gateway_v4 || address == view.binding->gateway_v6);
+         (address == view.policy->gateway_v4 || address == view.policy->gateway_v6);
 }
 
 /// What the image says of an address that somebody on a port asks for. `endpoint`: the image endpoint behind the port, 0 for
@@ -16,7 +16,7 @@ bool is_gateway(const image::View& view, const abi::Address& address) {
 forward::Asked asked(const image::View& view, const abi::Address& target, const port::Port& in,
                      std::uint32_t endpoint) {
   const std::uint32_t owner = image::bind(view, target).endpoint;
-  const std::uint32_t flags = owner != 0 ? view.endpoints[owner].flags : 0;
+  const std::uint32_t flags = owner != 0 ? view.endpoint(owner).flags : 0;
   switch (in.role()) {
     case abi::kRoleEndpoint:
       return {owner != 0 || is_gateway(view, target), owner != 0 && owner == endpoint};
@@ -49,7 +49,7 @@ bool Worker::source_fits(const abi::Address& source) const {
   const image::View& view = image_->view;
   const std::uint32_t owner = image::bind(view, source).endpoint;
   if (in_->role() == abi::kRoleEndpoint) return owner == in_endpoint_;
-  const std::uint32_t flags = owner != 0 ? view.endpoints[owner].flags : 0;
+  const std::uint32_t flags = owner != 0 ? view.endpoint(owner).flags : 0;
   if ((flags & image::kEndpointLocal) != 0) return false;
   return in_->role() != abi::kRoleUplink ||
          ((flags & image::kEndpointNode) == 0 && !is_gateway(view, source));

@@ -7,7 +7,7 @@ namespace {
 constexpr std::uint8_t kTcp = 6;
 
 std::uint32_t owner(const image::View& view, image::Bound end) {
-  return static_cast<std::uint32_t>(view.endpoints[end.endpoint].port_key);
+  return static_cast<std::uint32_t>(view.endpoint(end.endpoint).port_key);
 }
 
 }  // namespace

@@ -129,8 +129,8 @@ void Worker::fragment(rte_mbuf* packet, const packet::Parsed& parsed, port::Port
 /// Sends the ICMP error that a router owes, back by the port the packet came in. False: none was owed, or the rate held.
 bool Worker::tell_sender(const rte_mbuf* packet, const packet::Parsed& parsed, forward::Problem problem,
                          std::uint32_t mtu) {
-  const image::BindingHeader& binding = *image_->view.binding;
-  const abi::Address& gateway = (parsed.flags & packet::kIpv4) != 0 ? binding.gateway_v4 : binding.gateway_v6;
+  const image::PolicyHeader& policy = *image_->view.policy;
+  const abi::Address& gateway = (parsed.flags & packet::kIpv4) != 0 ? policy.gateway_v4 : policy.gateway_v6;
   if (gateway == abi::Address{} || !forward::owes_error(parsed, problem) ||
       !errors_[in_->number()].take(now_tsc_))
     return false;

@@ -95,8 +95,9 @@ sample::Shape random_shape(std::mt19937& random) {
 }
 
 std::size_t fresh_image(std::uint8_t* data, std::size_t max_size, std::mt19937& random) {
-  const std::vector<std::byte> file =
-      sample::file_of(sample::build(sample::make_tables(random_shape(random))));
+  sample::Tables tables = sample::make_tables(random_shape(random));
+  tables.shards = 1u << random() % 3;
+  const std::vector<std::byte> file = sample::file_of(sample::build(tables));
   if (file.size() > max_size) return 0;
   std::memcpy(data, file.data(), file.size());
   return file.size();
@@ -123,13 +124,20 @@ std::vector<std::byte> resized(std::span<const std::byte> section, SectionKind k
                                       random() % 2 == 0 ? count + change : count - std::min(count, change));
 }
 
+sample::Image own_copy(const Sections& sections) {
+  sample::Image image{own_copy(sections.policy), {}};
+  for (const auto shard : sections.shards) image.shards.push_back(own_copy(shard));
+  return image;
+}
+
 std::size_t resize(std::uint8_t* data, std::size_t size, std::size_t max_size, const Sections& sections,
                    std::mt19937& random) {
-  sample::Image image{own_copy(sections.policy), own_copy(sections.binding)};
+  sample::Image image = own_copy(sections);
+  auto& shard = image.shards[random() % image.shards.size()];
   if (random() % 2 == 0)
     image.policy = resized<PolicyHeader>(image.policy, SectionKind::kPolicy, random);
   else
-    image.binding = resized<BindingHeader>(image.binding, SectionKind::kBinding, random);
+    shard = resized<ShardHeader>(shard, SectionKind::kShard, random);
   const std::vector<std::byte> file = sample::file_of(image);
   if (file.size() > max_size) return size;
   std::memcpy(data, file.data(), file.size());
@@ -145,15 +153,15 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
   std::mt19937 random(seed);
   const auto split = split_file(std::as_bytes(std::span(data, size)));
   const auto* sections = std::get_if<Sections>(&split);
-  if (sections == nullptr || sections->policy.size() < sizeof(PolicyHeader) ||
-      sections->binding.size() < sizeof(BindingHeader) || random() % 64 == 0)
+  if (sections == nullptr || sections->policy.size() < sizeof(PolicyHeader) || sections->shards.empty() ||
+      random() % 64 == 0)
     return fresh_image(data, max_size, random);
   if (random() % 8 == 0) return resize(data, size, max_size, *sections, random);
   for (std::uint64_t left = 1 + random() % 3; left != 0; --left) {
-    const auto second =
-        static_cast<std::size_t>(reinterpret_cast<const std::uint8_t*>(sections->binding.data()) - data);
+    const auto shard = sections->shards[random() % sections->shards.size()];
+    const auto offset = static_cast<std::size_t>(reinterpret_cast<const std::uint8_t*>(shard.data()) - data);
     const Place place = random() % 2 == 0 ? pick_place<PolicyHeader>(sections->policy, 0, random)
-                                          : pick_place<BindingHeader>(sections->binding, second, random);
+                                          : pick_place<ShardHeader>(shard, offset, random);
     damage(data, place, random);
   }
   return size;
@@ -164,11 +172,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto split = split_file(std::as_bytes(std::span(data, size)));
   const auto* sections = std::get_if<Sections>(&split);
   if (sections == nullptr) return 0;
-  const std::vector<std::byte> policy = own_copy(sections->policy);
-  const std::vector<std::byte> binding = own_copy(sections->binding);
-  const auto result = validate(policy, binding, false);
+  const sample::Image image = own_copy(*sections);
+  const auto result = validate(image.sections(), false);
   if (const View* view = std::get_if<View>(&result))
-    if (!sample::answers_stay_inside(*view, size ^ std::to_integer<std::uint64_t>(binding.back()), 50))
+    if (!sample::answers_stay_inside(*view, size ^ std::to_integer<std::uint64_t>(image.policy.back()), 50))
       std::abort();
   return 0;
 }

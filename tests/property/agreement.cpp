@@ -173,7 +173,7 @@ std::optional<std::string> find_disagreement(const Scenario& scenario, std::span
                                           .quarantines = scenario.quarantines});
   if (const auto* refusal = std::get_if<compile::Refusal>(&compiled)) return "refused: " + refusal->reason;
   const auto& output = std::get<compile::Output>(compiled);
-  const auto validated = image::validate(output.policy, output.binding);
+  const auto validated = image::validate(output.image.sections());
   if (const auto* refusal = std::get_if<image::Refusal>(&validated)) return "invalid: " + refusal->reason;
   const auto& view = std::get<image::View>(validated);
 

@@ -19,7 +19,7 @@ TEST(Property, compiled_tables_answer_every_case) {
                                             .subjects = compile::Subjects::kEvery});
     ASSERT_TRUE(std::holds_alternative<compile::Output>(compiled)) << one.name;
     const auto& output = std::get<compile::Output>(compiled);
-    const auto validated = image::validate(output.policy, output.binding);
+    const auto validated = image::validate(output.image.sections());
     ASSERT_TRUE(std::holds_alternative<image::View>(validated)) << one.name;
     for (const auto& query : one.queries) {
       const auto judgement = enforced(std::get<image::View>(validated),

@@ -21,10 +21,6 @@ std::string reason_of(int number) {
   return std::strerror(number);
 }
 
-std::uint64_t padded(std::uint64_t bytes) {
-  return (bytes + image::kSectionAlign - 1) / image::kSectionAlign * image::kSectionAlign;
-}
-
 /// `count` elements of `element_bytes` from `offset` lie inside `bytes`, aligned.
 bool lies_inside(std::uint64_t offset, std::uint64_t count, std::uint64_t element_bytes, std::uint64_t align,
                  std::uint64_t bytes) {
@@ -57,12 +53,14 @@ Mapping::~Mapping() {
   if (start_ != nullptr) munmap(start_, size_);
 }
 
-std::span<const std::byte> Image::policy_section() const {
-  return {reinterpret_cast<const std::byte*>(view.policy), view.policy->bytes};
-}
-
-std::span<const std::byte> Image::binding_section() const {
-  return {reinterpret_cast<const std::byte*>(view.binding), view.binding->bytes};
+image::Sections Image::sections() const {
+  const auto bytes_of = [](const auto* header) {
+    return std::span(reinterpret_cast<const std::byte*>(header), header->bytes);
+  };
+  image::Sections sections{bytes_of(view.policy), {}};
+  for (std::uint32_t number = 0; number <= view.shard_mask; ++number)
+    sections.shards.push_back(bytes_of(view.shards[number].header));
+  return sections;
 }
 
 publish::Channel dataplane(const Invocation& invocation) {
@@ -82,11 +80,18 @@ Image enforced_image(publish::Channel& channel) {
   }
   const publish::EnforcedImage enforced = channel.image();
   Image image;
-  image.policy = Mapping(enforced.policy.get(), enforced.policy_bytes, "policy section");
-  image.binding = Mapping(enforced.binding.get(), enforced.binding_bytes, "binding section");
+  image::Sections sections;
+  for (const auto& section : enforced.sections)
+    image.mappings.emplace_back(section.fd.get(), section.bytes, "a section of the image");
+  for (const Mapping& mapping : image.mappings) {
+    if (&mapping == &image.mappings.front())
+      sections.policy = mapping.bytes();
+    else
+      sections.shards.push_back(mapping.bytes());
+  }
   image.generation = enforced.generation;
   image.from = "the data plane, generation " + std::to_string(enforced.generation);
-  auto checked = image::validate(image.policy.bytes(), image.binding.bytes());
+  auto checked = image::validate(sections);
   if (const auto* refusal = std::get_if<image::Refusal>(&checked))
     throw Failure(kExitRefused, "the enforced image does not validate: " + escape(refusal->reason));
   image.view = std::get<image::View>(checked);
@@ -104,23 +109,11 @@ Image image_file(const std::string& path) {
   if (bytes < sizeof(image::PolicyHeader))
     throw Failure(kExitRefused, shown + ": " + std::to_string(bytes) + " bytes are too few for an image");
   Image image;
-  image.file = Mapping(fd.get(), bytes, shown);
-  const auto whole = image.file.bytes();
-  image::PolicyHeader header;
-  std::memcpy(&header, whole.data(), sizeof header);
-  if (header.magic != image::kMagic) throw Failure(kExitRefused, shown + ": not a Bulkhead image");
-  if (header.bytes > bytes || padded(header.bytes) >= bytes) {
-    throw Failure(kExitRefused, shown + ": truncated: the policy section says it has " +
-                                    std::to_string(header.bytes) + " bytes, the file has " +
-                                    std::to_string(bytes));
-  }
-  auto binding = whole.subspan(padded(header.bytes));
-  image::BindingHeader second{};
-  if (binding.size() >= sizeof second) std::memcpy(&second, binding.data(), sizeof second);
-  // Padding to a page follows the section; anything else behind it is refused like any other stray byte.
-  if (second.bytes <= binding.size() && padded(second.bytes) == padded(binding.size()))
-    binding = binding.first(second.bytes);
-  auto checked = image::validate(whole.first(header.bytes), binding);
+  image.mappings.emplace_back(fd.get(), bytes, shown);
+  const auto split = image::split_file(image.mappings.front().bytes());
+  if (const auto* refusal = std::get_if<image::Refusal>(&split))
+    throw Failure(kExitRefused, shown + ": " + escape(refusal->reason));
+  auto checked = image::validate(std::get<image::Sections>(split));
   if (const auto* refusal = std::get_if<image::Refusal>(&checked))
     throw Failure(kExitRefused, shown + ": " + escape(refusal->reason));
   image.view = std::get<image::View>(checked);

@@ -8,11 +8,12 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "controlplane/publish/channel.h"
 #include "dataplane/abi/flow.h"
 #include "dataplane/abi/telemetry.h"
-#include "dataplane/image/query.h"
+#include "dataplane/image/validate.h"
 #include "tools/ctl/command.h"
 
 namespace bulkhead::ctl {
@@ -37,13 +38,11 @@ class Mapping {
 /// An image and the memory its view points into.
 struct Image {
   image::View view;
-  Mapping policy, binding;       // of the data plane
-  Mapping file;                  // or of a file
-  std::uint64_t generation = 0;  // 0: from a file, which does not carry one
-  std::string from;              // "the data plane (generation 7)", "node.image"
+  std::vector<Mapping> mappings;  // the data plane's sections, or one file
+  std::uint64_t generation = 0;   // 0: from a file, which does not carry one
+  std::string from;               // "the data plane (generation 7)", "node.image"
 
-  std::span<const std::byte> policy_section() const;
-  std::span<const std::byte> binding_section() const;
+  image::Sections sections() const;
 };
 
 /// Failure(kExitNoAnswer), in plain words, if the data plane cannot be reached.

@@ -151,7 +151,7 @@ Candidate compile_candidate(const Invocation& invocation, const policies::Cluste
   candidate.output = std::make_unique<compile::Output>(std::get<compile::Output>(std::move(compiled)));
   candidate.from = from;
   // The digests were made a moment ago, in this process.
-  auto checked = image::validate(candidate.output->policy, candidate.output->binding, false);
+  auto checked = image::validate(candidate.output->image.sections(), false);
   if (const auto* refusal = std::get_if<image::Refusal>(&checked))
     throw Failure(kExitRefused, escape(from) + ": " + escape(refusal->reason));
   candidate.view = std::get<image::View>(checked);

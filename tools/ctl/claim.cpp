@@ -104,14 +104,14 @@ analysis::End choose(const analysis::Space& space, const std::string& text) {
   std::vector<signed char> known(view.policy->identities.count, -1);
   const auto chosen = [&, &home = home, &rest = rest, selects = selects,
                        &terms = terms](std::uint32_t number) {
-    const image::Endpoint& endpoint = view.endpoints[number];
-    if ((endpoint.flags & image::kEndpointNode) != 0) return false;
-    if (home && view.binding_text(endpoint.namespace_name) != *home) return false;
+    if ((view.endpoint(number).flags & image::kEndpointNode) != 0) return false;
+    if (home && view.namespace_of(number) != *home) return false;
     if (rest == "*") return true;
-    if (!selects) return view.binding_text(endpoint.name) == rest;
-    signed char& answer = known[endpoint.identity];
+    if (!selects) return view.name_of(number) == rest;
+    const std::uint32_t identity = image::identity_of(view, number);
+    signed char& answer = known[identity];
     if (answer < 0) {
-      const auto labels = labels_of(view.policy_text(view.identities[endpoint.identity].labels));
+      const auto labels = labels_of(view.policy_text(view.identities[identity].labels));
       answer = std::all_of(terms.begin(), terms.end(), [&](const Term& term) { return holds(term, labels); });
     }
     return answer != 0;
@@ -119,17 +119,17 @@ analysis::End choose(const analysis::Space& space, const std::string& text) {
   analysis::End end = analysis::endpoints(space, chosen);
   if (!end.empty()) return end;
   std::vector<std::string> spellings;
-  for (std::uint32_t i = 1; i < view.binding->endpoints.count; ++i) {
-    const image::Endpoint& endpoint = view.endpoints[i];
-    const std::string in(view.binding_text(endpoint.namespace_name));
+  view.for_each_endpoint([&, &home = home, &rest = rest, selects = selects](std::uint32_t number) {
+    const std::string in(view.namespace_of(number));
     if (selects) {
-      for (const auto& [key, value] : labels_of(view.policy_text(view.identities[endpoint.identity].labels)))
+      const image::Identity& identity = view.identities[image::identity_of(view, number)];
+      for (const auto& [key, value] : labels_of(view.policy_text(identity.labels)))
         spellings.push_back((home ? in + "/" : "") + key + "=" + value);
     } else {
-      spellings.push_back(endpoint_name(view, i));
+      spellings.push_back(endpoint_name(view, number));
       if (rest == "*") spellings.push_back(in + "/*");
     }
-  }
+  });
   std::sort(spellings.begin(), spellings.end());
   spellings.erase(std::unique(spellings.begin(), spellings.end()), spellings.end());
   throw Failure(kExitRefused, "no endpoint of the image is '" + escape(text) + "'" +
@@ -142,7 +142,7 @@ analysis::End end_of(const analysis::Space& space, const std::string& text) {
   if (text == "host") {
     const image::View& view = space.view(analysis::kAfter);
     analysis::End end = analysis::endpoints(space, [&](std::uint32_t number) {
-      return (view.endpoints[number].flags & image::kEndpointNode) != 0;
+      return (view.endpoint(number).flags & image::kEndpointNode) != 0;
     });
     if (end.empty()) throw Failure(kExitRefused, "the image knows no address of its node: 'host' is nobody");
     return end;

@@ -61,9 +61,9 @@ std::map<std::uint32_t, std::string> port_owners(publish::Channel& channel) {
   }
   if (channel.hello().generation == 0) return owners;
   const Image image = enforced_image(channel);
-  for (std::uint32_t i = 1; i < image.view.binding->endpoints.count; ++i)
-    if (image.view.endpoints[i].port != 0)
-      owners[image.view.endpoints[i].port] = endpoint_name(image.view, i);
+  image.view.for_each_local([&](std::uint32_t number) {
+    owners[image.view.endpoint(number).port] = endpoint_name(image.view, number);
+  });
   return owners;
 }
 

@@ -13,15 +13,14 @@ std::string text_of(const Value& object, const char* key) {
 }
 
 Value endpoint_value(const image::View& view, std::uint32_t index) {
-  const image::Endpoint& endpoint = view.endpoints[index];
+  const image::Endpoint& endpoint = view.endpoint(index);
   Value addresses = Value::array();
-  for (std::uint32_t i = 0; i < endpoint.addresses_count; ++i)
-    addresses.push_back(address_text(view.addresses[endpoint.addresses_first + i]));
-  const Value identity = identity_value(view, endpoint.identity);
+  for (const abi::Address& address : view.addresses_of(index)) addresses.push_back(address_text(address));
+  const Value identity = identity_value(view, image::identity_of(view, index));
   return {{"endpoint", endpoint_name(view, index)},
-          {"namespace", view.binding_text(endpoint.namespace_name)},
-          {"name", view.binding_text(endpoint.name)},
-          {"id", view.binding_text(endpoint.id)},
+          {"namespace", view.namespace_of(index)},
+          {"name", view.name_of(index)},
+          {"id", view.id_of(index)},
           {"addresses", std::move(addresses)},
           {"port", endpoint.port},
           {"local", (endpoint.flags & image::kEndpointLocal) != 0},
@@ -33,8 +32,8 @@ Value endpoint_value(const image::View& view, std::uint32_t index) {
 Answer endpoints(const Invocation& invocation) {
   const Image image = image_of(invocation);
   Value list = Value::array();
-  for (std::uint32_t i = 1; i < image.view.binding->endpoints.count; ++i) {
-    Value endpoint = endpoint_value(image.view, i);
+  for (const std::uint32_t number : endpoints_by_name(image.view)) {
+    Value endpoint = endpoint_value(image.view, number);
     if (invocation.has("namespace") && endpoint["namespace"] != invocation.text("namespace")) continue;
     list.push_back(std::move(endpoint));
   }
@@ -54,10 +53,10 @@ Answer endpoints(const Invocation& invocation) {
 Answer identities(const Invocation& invocation) {
   const Image image = image_of(invocation);
   std::map<std::uint32_t, Value> members;
-  for (std::uint32_t i = 1; i < image.view.binding->endpoints.count; ++i) {
-    auto& names = members[image.view.endpoints[i].identity];
+  for (const std::uint32_t number : endpoints_by_name(image.view)) {
+    auto& names = members[image::identity_of(image.view, number)];
     if (names.is_null()) names = Value::array();
-    names.push_back(endpoint_name(image.view, i));
+    names.push_back(endpoint_name(image.view, number));
   }
   Value list = Value::array();
   for (std::uint32_t i = 1; i < image.view.policy->identities.count; ++i) {
@@ -134,9 +133,9 @@ Answer ports(const Invocation& invocation) {
   if (channel.hello().generation != 0) {
     const Image image = enforced_image(channel);
     generation = image.generation;
-    for (std::uint32_t i = 1; i < image.view.binding->endpoints.count; ++i)
-      if (image.view.endpoints[i].port != 0)
-        owners[image.view.endpoints[i].port] = endpoint_name(image.view, i);
+    image.view.for_each_local([&](std::uint32_t number) {
+      owners[image.view.endpoint(number).port] = endpoint_name(image.view, number);
+    });
   }
   Value list = Value::array();
   for (const abi::PortInfo& port : channel.ports()) list.push_back(port_value(port, owners[port.port]));

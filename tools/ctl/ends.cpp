@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <map>
+#include <tuple>
 
 #include "tools/ctl/command.h"
 #include "tools/ctl/spelling.h"
@@ -28,10 +29,8 @@ std::optional<std::uint32_t> parse_number(const std::string& text, std::uint32_t
 }
 
 End end_of(const image::View& view, std::uint32_t index) {
-  const image::Endpoint& endpoint = view.endpoints[index];
-  End end{endpoint_name(view, index), {}};
-  for (std::uint32_t i = 0; i < endpoint.addresses_count; ++i)
-    end.addresses.push_back(view.addresses[endpoint.addresses_first + i]);
+  const auto addresses = view.addresses_of(index);
+  End end{endpoint_name(view, index), {addresses.begin(), addresses.end()}};
   if (end.addresses.empty())
     throw Failure(kExitRefused, escape(end.name) + " has no address: nothing can be sent to it or by it");
   return end;
@@ -41,7 +40,7 @@ End end_of(const image::View& view, std::uint32_t index) {
 /// has records, so that a few blocks of policy do not speak for the whole world.
 abi::Address typical_world_address(const image::View& view) {
   abi::Address address = abi::address_v4(0);
-  std::uint32_t node = view.binding->trie_root_v4;
+  std::uint32_t node = view.policy->trie_root_v4;
   for (std::size_t byte = 12; byte < 16; ++byte) {
     std::map<std::uint32_t, std::pair<std::uint32_t, std::uint32_t>> shares;  // record -> how many, one entry
     const std::uint32_t* entries = view.trie + std::uint64_t{node} * image::kTrieEntries;
@@ -89,11 +88,22 @@ std::optional<abi::Address> parse_address(const std::string& text) {
 
 std::string endpoint_name(const image::View& view, std::uint32_t index) {
   if (index == 0) return "";
-  const image::Endpoint& endpoint = view.endpoints[index];
-  const std::string name(view.binding_text(endpoint.name));
-  if ((endpoint.flags & image::kEndpointNode) != 0 && name.empty()) return "host";
-  const std::string namespace_name(view.binding_text(endpoint.namespace_name));
+  const std::string name(view.name_of(index));
+  if ((view.endpoint(index).flags & image::kEndpointNode) != 0 && name.empty()) return "host";
+  const std::string namespace_name(view.namespace_of(index));
   return namespace_name.empty() ? name : namespace_name + "/" + name;
+}
+
+std::vector<std::uint32_t> endpoints_by_name(const image::View& view) {
+  std::vector<std::uint32_t> numbers;
+  view.for_each_endpoint([&](std::uint32_t number) { numbers.push_back(number); });
+  const auto order = [&](std::uint32_t number) {
+    return std::tuple((view.endpoint(number).flags & image::kEndpointNode) != 0, view.namespace_of(number),
+                      view.name_of(number), view.id_of(number));
+  };
+  std::sort(numbers.begin(), numbers.end(),
+            [&](std::uint32_t a, std::uint32_t b) { return order(a) < order(b); });
+  return numbers;
 }
 
 std::string name_of(const image::View& view, const abi::Address& address) {
@@ -121,14 +131,12 @@ End resolve_end(const image::View& view, const std::string& text) {
 
   std::vector<std::uint32_t> found;
   std::vector<std::string> names;
-  for (std::uint32_t i = 1; i < view.binding->endpoints.count; ++i) {
-    const image::Endpoint& endpoint = view.endpoints[i];
-    const std::string full = endpoint_name(view, i);
-    const bool node = (endpoint.flags & image::kEndpointNode) != 0;
-    if (full == text || view.binding_text(endpoint.name) == text || (text == "host" && node))
-      found.push_back(i);
+  for (const std::uint32_t number : endpoints_by_name(view)) {
+    const std::string full = endpoint_name(view, number);
+    const bool node = (view.endpoint(number).flags & image::kEndpointNode) != 0;
+    if (full == text || view.name_of(number) == text || (text == "host" && node)) found.push_back(number);
     names.push_back(full);
-    names.emplace_back(view.binding_text(endpoint.name));
+    names.emplace_back(view.name_of(number));
   }
   if (found.size() == 1) return end_of(view, found[0]);
   if (found.size() > 1) {

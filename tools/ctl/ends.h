@@ -19,6 +19,9 @@ std::optional<abi::Address> parse_address(const std::string& text);
 /// "shop/web", "host" for the node, "web" where there is no namespace; "" for endpoint 0.
 std::string endpoint_name(const image::View& view, std::uint32_t endpoint);
 
+/// Every endpoint of the image, by namespace and name, the node last.
+std::vector<std::uint32_t> endpoints_by_name(const image::View& view);
+
 /// The endpoint that owns `address` by name, else the address itself, "host" for the node's.
 std::string name_of(const image::View& view, const abi::Address& address);
 

@@ -124,8 +124,9 @@ Admits rule_for_other_peers(const image::View& view, const Side& side, std::uint
   std::size_t least = SIZE_MAX;
   const auto own = side.peer_identity != 0 ? label_set(view, side.peer_identity) : std::set<std::string>{};
   std::set<std::pair<std::uint32_t, std::uint32_t>> seen;
-  for (std::uint64_t i = 1; i < view.binding->records.count; ++i) {
+  for (std::uint64_t i = 1; i < view.policy->records.count; ++i) {
     const image::Record& record = view.records[i];
+    if (record.flags == 0) continue;  // a free place
     const std::uint32_t rule = rules[record.peer[side.direction]];
     if (rule == 0 || !seen.emplace(rule, record.identity).second) continue;
     // A world peer resembles another address block more than any pod.

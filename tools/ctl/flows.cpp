@@ -53,9 +53,7 @@ struct Filter {
     for (const abi::Address& address : {a, b}) {
       const std::uint32_t index = image::bind(view, address).endpoint;
       if (!endpoint.empty() && name_of(view, address) != endpoint) continue;
-      if (!namespace_name.empty() &&
-          (index == 0 || view.binding_text(view.endpoints[index].namespace_name) != namespace_name))
-        continue;
+      if (!namespace_name.empty() && (index == 0 || view.namespace_of(index) != namespace_name)) continue;
       return true;
     }
     return false;

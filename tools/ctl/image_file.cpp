@@ -28,10 +28,8 @@ Image image_to_show(const Invocation& invocation, const char* command) {
   return enforced_image(channel);
 }
 
-Value table_value(const char* section, const char* name, const image::TableRef& table,
-                  std::uint64_t element_bytes) {
-  return {{"section", section},
-          {"table", name},
+Value table_value(const char* name, const image::TableRef& table, std::uint64_t element_bytes) {
+  return {{"table", name},
           {"count", table.count},
           {"offset", table.offset},
           {"bytes", table.count * element_bytes}};
@@ -39,13 +37,9 @@ Value table_value(const char* section, const char* name, const image::TableRef& 
 
 Value describe(const Image& image) {
   const image::PolicyHeader& policy = *image.view.policy;
-  const image::BindingHeader& binding = *image.view.binding;
   Value tables = Value::array();
   const auto in_policy = [&](const char* name, const image::TableRef& table, std::uint64_t bytes) {
-    tables.push_back(table_value("policy", name, table, bytes));
-  };
-  const auto in_binding = [&](const char* name, const image::TableRef& table, std::uint64_t bytes) {
-    tables.push_back(table_value("binding", name, table, bytes));
+    tables.push_back(table_value(name, table, bytes));
   };
   in_policy("page_of", policy.page_of, 2);
   in_policy("pages", policy.pages, 2);
@@ -61,23 +55,29 @@ Value describe(const Image& image) {
   in_policy("rules", policy.rules, sizeof(image::Rule));
   in_policy("isolating", policy.isolating, 4);
   in_policy("governing", policy.governing, 4);
+  in_policy("records", policy.records, sizeof(image::Record));
+  in_policy("trie", policy.trie, 4);
   in_policy("strings", policy.strings, 1);
-  in_binding("records", binding.records, sizeof(image::Record));
-  in_binding("slots", binding.slots, sizeof(image::AddressSlot));
-  in_binding("trie", binding.trie, 4);
-  in_binding("endpoints", binding.endpoints, sizeof(image::Endpoint));
-  in_binding("addresses", binding.addresses, sizeof(abi::Address));
-  in_binding("strings", binding.strings, 1);
+  Value shards = Value::array();
+  std::uint64_t shard_bytes = 0, endpoints = 0, addresses = 0;
+  image.view.for_each_endpoint([&](std::uint32_t) { ++endpoints; });
+  image.view.for_each_address([&](const image::AddressSlot&) { ++addresses; });
+  for (std::uint32_t number = 0; number <= image.view.shard_mask; ++number) {
+    const image::ShardHeader& shard = *image.view.shards[number].header;
+    shards.push_back({{"shard", number}, {"bytes", shard.bytes}, {"digest", image::hex(shard.digest)}});
+    shard_bytes += shard.bytes;
+  }
   const auto none_first = [](const image::TableRef& table) { return table.count == 0 ? 0 : table.count - 1; };
   return {
       {"from", image.from},
       {"generation", image.generation},
       {"digest", image::hex(image::image_digest(image.view))},
       {"format_version", policy.version},
-      {"bytes", policy.bytes + binding.bytes},
+      {"bytes", policy.bytes + shard_bytes},
       {"policy", {{"bytes", policy.bytes}, {"digest", image::hex(policy.digest)}}},
-      {"binding", {{"bytes", binding.bytes}, {"digest", image::hex(binding.digest)}}},
-      {"endpoints", none_first(binding.endpoints)},
+      {"shards", std::move(shards)},
+      {"endpoints", endpoints},
+      {"addresses", addresses},
       {"identities", none_first(policy.identities)},
       {"policies", none_first(policy.policies)},
       {"rules", none_first(policy.rules)},
@@ -88,34 +88,35 @@ Value describe(const Image& image) {
        {{"ingress", policy.peer_classes[image::kIngress]}, {"egress", policy.peer_classes[image::kEgress]}}},
       {"port_classes", policy.port_classes},
       {"rule_sets", policy.rule_sets},
-      {"gateway_v4", address_text(binding.gateway_v4)},
-      {"gateway_v6", address_text(binding.gateway_v6)},
+      {"gateway_v4", address_text(policy.gateway_v4)},
+      {"gateway_v6", address_text(policy.gateway_v6)},
       {"tables", std::move(tables)}};
 }
 
 Answer show(const Invocation& invocation) {
-  return {describe(image_to_show(invocation, "image show")), [](const Value& value, Terminal& terminal) {
-            const auto pair = [](const Value& both) {
-              return plain(both["ingress"]) + " ingress, " + plain(both["egress"]) + " egress";
-            };
-            terminal.fact("image", escape(plain(value["from"])));
-            terminal.fact("digest", plain(value["digest"]));
-            for (const char* section : {"policy", "binding"})
-              terminal.fact(section, bytes_text(value[section]["bytes"].get<std::uint64_t>()) + ", digest " +
-                                         plain(value[section]["digest"]));
-            for (const char* count : {"endpoints", "identities", "policies", "rules"})
-              terminal.fact(count, plain(value[count]));
-            terminal.fact("subjects", pair(value["subject_classes"]) + " classes");
-            terminal.fact("peers", pair(value["peer_classes"]) + " classes");
-            terminal.fact("ports", plain(value["port_classes"]) + " classes");
-            terminal.fact("rule sets", plain(value["rule_sets"]));
-            terminal.out() << '\n';
-            Table table({{"SECTION"}, {"TABLE"}, {"ELEMENTS", true}, {"BYTES", true}, {"OFFSET", true}});
-            for (const Value& row : value["tables"])
-              table.row({plain(row["section"]), plain(row["table"]), plain(row["count"]), plain(row["bytes"]),
-                         plain(row["offset"])});
-            table.print(terminal);
-          }};
+  return {
+      describe(image_to_show(invocation, "image show")), [](const Value& value, Terminal& terminal) {
+        const auto pair = [](const Value& both) {
+          return plain(both["ingress"]) + " ingress, " + plain(both["egress"]) + " egress";
+        };
+        terminal.fact("image", escape(plain(value["from"])));
+        terminal.fact("digest", plain(value["digest"]));
+        const auto policy_bytes = value["policy"]["bytes"].get<std::uint64_t>();
+        terminal.fact("policy", bytes_text(policy_bytes) + ", digest " + plain(value["policy"]["digest"]));
+        terminal.fact("shards", std::to_string(value["shards"].size()) + ", together " +
+                                    bytes_text(value["bytes"].get<std::uint64_t>() - policy_bytes));
+        for (const char* count : {"endpoints", "addresses", "identities", "policies", "rules"})
+          terminal.fact(count, plain(value[count]));
+        terminal.fact("subjects", pair(value["subject_classes"]) + " classes");
+        terminal.fact("peers", pair(value["peer_classes"]) + " classes");
+        terminal.fact("ports", plain(value["port_classes"]) + " classes");
+        terminal.fact("rule sets", plain(value["rule_sets"]));
+        terminal.out() << '\n';
+        Table table({{"TABLE"}, {"ELEMENTS", true}, {"BYTES", true}, {"OFFSET", true}});
+        for (const Value& row : value["tables"])
+          table.row({plain(row["table"]), plain(row["count"]), plain(row["bytes"]), plain(row["offset"])});
+        table.print(terminal);
+      }};
 }
 
 Answer verify(const Invocation& invocation) {
@@ -124,7 +125,7 @@ Answer verify(const Invocation& invocation) {
            {"from", image.from},
            {"generation", image.generation},
            {"digest", image::hex(image::image_digest(image.view))},
-           {"bytes", image.view.policy->bytes + image.view.binding->bytes}},
+           {"bytes", image::join_file(image.sections()).size()}},
           [](const Value& value, Terminal& terminal) {
             terminal.out() << escape(plain(value["from"])) << ": " << terminal.paint(Colour::kGood, "valid")
                            << ", " << plain(value["bytes"]) << " bytes, digest " << plain(value["digest"])
@@ -146,23 +147,15 @@ Answer save(const Invocation& invocation) {
   };
   std::FILE* file = std::fopen(draft.c_str(), "we");
   if (file == nullptr) fail("cannot be written");
-  bool written = true;
-  std::uint64_t total = 0;
-  for (const auto section : {image.policy_section(), image.binding_section()}) {
-    static constexpr char kZeros[image::kSectionAlign] = {};
-    const std::size_t padding =
-        (image::kSectionAlign - section.size() % image::kSectionAlign) % image::kSectionAlign;
-    written = written && std::fwrite(section.data(), 1, section.size(), file) == section.size() &&
-              std::fwrite(kZeros, 1, padding, file) == padding;
-    total += section.size() + padding;
-  }
+  const std::vector<std::byte> bytes = image::join_file(image.sections());
+  bool written = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
   written = std::fflush(file) == 0 && fsync(fileno(file)) == 0 && written;
   if (std::fclose(file) != 0 || !written) fail("cannot be written");
   if (std::rename(draft.c_str(), path.c_str()) != 0) fail("cannot be put in its place");
   return {{{"file", path},
            {"generation", image.generation},
            {"digest", image::hex(image::image_digest(image.view))},
-           {"bytes", total}},
+           {"bytes", bytes.size()}},
           [](const Value& value, Terminal& terminal) {
             terminal.out() << escape(plain(value["file"])) << ": generation " << plain(value["generation"])
                            << ", " << plain(value["bytes"]) << " bytes, digest " << plain(value["digest"])
@@ -181,7 +174,8 @@ std::vector<Command> image_commands() {
       {"image show",
        "[FILE]",
        "sections, sizes, counts and digest of an image",
-       "Describes the enforced image, or that of FILE: its two sections, the classes that policy tells\n"
+       "Describes the enforced image, or that of FILE: its policy section and shards, the classes that "
+       "policy tells\n"
        "apart, every table. A file carries no generation: it is shown as 0.",
        "  bulkheadctl image show\n"
        "  bulkheadctl image show node.image -o yaml",

@@ -29,22 +29,21 @@ void refuse_what_no_image_says(const policies::Invariant& invariant, const polic
 /// Who is in an image.
 policies::Cluster cluster_of(const image::View& view) {
   policies::Cluster cluster;
-  for (std::uint32_t number = 1; number < view.binding->endpoints.count; ++number) {
-    const image::Endpoint& entry = view.endpoints[number];
-    if ((entry.flags & image::kEndpointNode) != 0) continue;
+  view.for_each_endpoint([&](std::uint32_t number) {
+    if ((view.endpoint(number).flags & image::kEndpointNode) != 0) return;
     policies::Endpoint endpoint;
-    endpoint.id = view.binding_text(entry.id);
-    endpoint.namespace_name = view.binding_text(entry.namespace_name);
-    endpoint.name = view.binding_text(entry.name);
-    endpoint.labels = labels_of(view.policy_text(view.identities[entry.identity].labels));
-    for (std::uint32_t i = 0; i < entry.addresses_count; ++i)
-      endpoint.addresses.push_back(view.addresses[entry.addresses_first + i].bytes);
+    endpoint.id = view.id_of(number);
+    endpoint.namespace_name = view.namespace_of(number);
+    endpoint.name = view.name_of(number);
+    endpoint.labels = labels_of(view.policy_text(view.identities[image::identity_of(view, number)].labels));
+    for (const abi::Address& address : view.addresses_of(number)) endpoint.addresses.push_back(address.bytes);
     cluster.endpoints.push_back(std::move(endpoint));
-  }
+  });
   policies::Node nodes{"nodes", {}, {}};
-  for (std::uint64_t i = 0; i < view.binding->slots.count; ++i)
-    if ((view.records[view.slots[i].record].flags & image::kRecordNode) != 0)
-      nodes.addresses.push_back(view.slots[i].address.bytes);
+  view.for_each_address([&](const image::AddressSlot& slot) {
+    if ((view.records[image::record_of(view, slot.profile)].flags & image::kRecordNode) != 0)
+      nodes.addresses.push_back(slot.address.bytes);
+  });
   cluster.nodes.push_back(std::move(nodes));
   return cluster;
 }

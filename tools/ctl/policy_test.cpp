@@ -354,7 +354,7 @@ int policy_test(const PolicyTestOptions& options, std::ostream& out, std::ostrea
   auto compiled = compile::compile(input);
   if (const auto* refusal = std::get_if<compile::Refusal>(&compiled)) throw Unanswerable{refusal->reason};
   const auto& sections = std::get<compile::Output>(compiled);
-  const auto validated = image::validate(sections.policy, sections.binding);
+  const auto validated = image::validate(sections.image.sections());
   if (const auto* refusal = std::get_if<image::Refusal>(&validated)) throw Unanswerable{refusal->reason};
 
   // A set that breaks an invariant would never be enforced: its answers would mislead.

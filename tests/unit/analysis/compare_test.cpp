@@ -93,7 +93,6 @@ TEST(Compare, finds_exactly_what_one_altered_table_entry_changes) {
     const Image before = every_packet::build(tables);
     const auto below = [&](std::size_t bound) { return static_cast<std::uint32_t>(random() % bound); };
     auto& policy = tables.policy;
-    auto& binding = tables.binding;
     switch (seed % 4) {
       case 0:
         policy.verdicts[below(policy.verdicts.size())] = below(2) != 0 ? image::kAllowBit : 0;
@@ -102,11 +101,12 @@ TEST(Compare, finds_exactly_what_one_altered_table_entry_changes) {
         policy.matrix[seed & 1][below(policy.matrix[seed & 1].size())] = below(policy.rule_sets);
         break;
       case 2:
-        binding.bound[below(binding.bound.size())].record = 1 + below(binding.records.size() - 1);
+        tables.bound[below(tables.bound.size())].profile =
+            policy.profiles[below(policy.profiles.size())].profile;
         break;
       default:
-        if (binding.blocks.empty()) break;
-        binding.blocks[below(binding.blocks.size())].record = 1 + below(3);
+        if (policy.blocks.empty()) break;
+        policy.blocks[below(policy.blocks.size())].record = below(3);
         break;
     }
     const Image after = every_packet::build(tables);

@@ -18,21 +18,20 @@ namespace bulkhead::analysis::every_packet {
 
 /// Owns the bytes that `view` points into.
 struct Image {
-  std::vector<std::byte> policy, binding;
+  image::sample::Image bytes;
   image::View view;
 };
 
-inline Image validated(std::vector<std::byte> policy, std::vector<std::byte> binding) {
-  Image image{std::move(policy), std::move(binding), {}};
-  auto checked = image::validate(image.policy, image.binding);
+inline Image validated(image::sample::Image bytes) {
+  Image image{std::move(bytes), {}};
+  auto checked = image::validate(image.bytes.sections());
   if (const auto* refusal = std::get_if<image::Refusal>(&checked)) ADD_FAILURE() << refusal->reason;
   image.view = std::get<image::View>(checked);
   return image;
 }
 
 inline Image build(const image::sample::Tables& tables) {
-  image::sample::Image bytes = image::sample::build(tables);
-  return validated(std::move(bytes.policy), std::move(bytes.binding));
+  return validated(image::sample::build(tables));
 }
 
 inline Image compiled(const property::Scenario& scenario) {
@@ -42,8 +41,10 @@ inline Image compiled(const property::Scenario& scenario) {
                                   .node = {.name = scenario.local_node},
                                   .subjects = scenario.subjects});
   if (const auto* refusal = std::get_if<compile::Refusal>(&output)) ADD_FAILURE() << refusal->reason;
-  auto& sections = std::get<compile::Output>(output);
-  return validated(std::move(sections.policy), std::move(sections.binding));
+  const auto& made = std::get<compile::Output>(output).image;
+  image::sample::Image bytes{*made.policy, {}};
+  for (const image::SectionBytes& shard : made.shards) bytes.shards.push_back(*shard);
+  return validated(std::move(bytes));
 }
 
 /// All members, and in and around every block: its first, second, middle and last address and its neighbours.

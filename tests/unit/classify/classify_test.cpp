@@ -29,7 +29,7 @@ class Classify : public testing::Test {
  protected:
   Classify() {
     build();
-    const auto result = image::validate(policy_, binding_);
+    const auto result = image::validate({policy_, {shard_}});
     if (const auto* refusal = std::get_if<image::Refusal>(&result)) ADD_FAILURE() << refusal->reason;
     view_ = std::get<image::View>(result);
   }
@@ -59,24 +59,21 @@ class Classify : public testing::Test {
   void build() {
     image::PolicyTables p;
     add_policy_tables(p);
+    constexpr image::Profile kPod = 1, kOurNode = 2;
+    p.profiles = {{kPod, 1, {0, 0}, {0, 0}, image::kRecordEndpoint},
+                  {kOurNode, 0, {image::kNoSubject, image::kNoSubject}, {0, 0}, image::kRecordNode}};
+    p.worlds = {{0, 0, {image::kNoSubject, image::kNoSubject}, {0, 0}, image::kRecordWorld}};
+    p.gateway_v4 = kGateway;
     policy_ = std::get<0>(image::build_policy(p));
 
-    image::BindingTables b;
-    b.records = {{},
-                 {0, {image::kNoSubject, image::kNoSubject}, {0, 0}, 0},
-                 {1, {0, 0}, {0, 0}, image::kRecordEndpoint},
-                 {0, {image::kNoSubject, image::kNoSubject}, {0, 0}, image::kRecordNode}};
-    b.world_record_v4 = b.world_record_v6 = 1;
-    b.endpoints.resize(5);
-    b.endpoints[1] = {{}, {}, {}, 11, 1, 1, image::kEndpointLocal, 0, 1, 0};
-    b.endpoints[2] = {{}, {}, {}, 12, 2, 1, image::kEndpointLocal, 1, 1, 0};
-    b.endpoints[3] = {{}, {}, {}, 13, 0, 1, 0, 2, 1, 0};
-    b.endpoints[4] = {{}, {}, {}, 0, 0, 0, image::kEndpointNode, 3, 1, 0};
-    b.addresses = {kWeb, kApi, kRemote, kNode};
-    b.bound = {{kWeb, 2, 1}, {kApi, 2, 2}, {kRemote, 2, 3}, {kNode, 3, 4}};
-    b.gateway_v4 = kGateway;
-    const auto* header = reinterpret_cast<const image::PolicyHeader*>(policy_.data());
-    binding_ = std::get<0>(image::build_binding(b, header->digest));
+    image::ShardTables s;
+    s.endpoint_table = 8;
+    s.endpoints = {{"", "web", "1", 11, 1, image::kEndpointLocal, {&kWeb, 1}, 1},
+                   {"", "api", "2", 12, 2, image::kEndpointLocal, {&kApi, 1}, 2},
+                   {"", "remote", "3", 13, 0, image::kEndpointOther, {&kRemote, 1}, 3},
+                   {"", "host", "4", 0, 0, image::kEndpointNode, {&kNode, 1}, 4}};
+    s.bound = {{kWeb, kPod, 1}, {kApi, kPod, 2}, {kRemote, kPod, 3}, {kNode, kOurNode, 4}};
+    shard_ = std::get<0>(image::build_shard(s));
   }
 
   Answer ask(const Address& source, const Address& destination, std::uint32_t port,
@@ -104,7 +101,7 @@ class Classify : public testing::Test {
   }
 
   std::vector<std::byte> policy_;
-  std::vector<std::byte> binding_;
+  std::vector<std::byte> shard_;
   image::View view_;
 };
 

@@ -30,8 +30,7 @@ TEST(Compile, same_input_in_any_order_gives_the_same_bytes) {
   one.ports = {{"id-web-1", 3, 33}, {"id-api-1", 4, 44}};
   other.ports = {{"id-api-1", 4, 44}, {"id-web-1", 3, 33}};
   const Output a = must_compile(one), b = must_compile(other);
-  EXPECT_EQ(a.policy, b.policy);
-  EXPECT_EQ(a.binding, b.binding);
+  EXPECT_EQ(a.image, b.image);
 }
 
 TEST(Compile, endpoints_that_no_rule_tells_apart_share_a_record) {
@@ -48,8 +47,8 @@ TEST(Compile, new_container_with_known_labels_leaves_the_policy_section_alone) {
   const Output before = must_compile(town.input());
   town.add("shop", "web-3", "web", "10.0.0.9");
   const Output after = must_compile(town.input());
-  EXPECT_EQ(before.policy, after.policy);
-  EXPECT_NE(before.binding, after.binding);
+  EXPECT_EQ(*before.image.policy, *after.image.policy);
+  EXPECT_NE(before.image, after.image);
 }
 
 TEST(Compile, policy_of_other_nodes_endpoints_changes_nothing_here) {
@@ -58,8 +57,7 @@ TEST(Compile, policy_of_other_nodes_endpoints_changes_nothing_here) {
   town.policies.policies.push_back(
       isolate("vault", app("bank", "vault"), {allow(policies::World{}, tcp(1))}));
   const Output after = must_compile(town.input());
-  EXPECT_EQ(before.policy, after.policy);
-  EXPECT_EQ(before.binding, after.binding);
+  EXPECT_EQ(before.image, after.image);
 }
 
 TEST(Compile, only_endpoints_of_this_node_are_judged_unless_all_are_wanted) {
@@ -120,8 +118,8 @@ TEST(Compile, node_is_the_endpoint_host_and_other_nodes_are_marked) {
   const image::View view = view_of(output);
   const image::Bound here = bound(view, "192.168.0.1"), there = bound(view, "192.168.0.2");
   ASSERT_NE(here.endpoint, 0u);
-  EXPECT_EQ(view.binding_text(view.endpoints[here.endpoint].name), "host");
-  EXPECT_EQ(view.endpoints[here.endpoint].flags, image::kEndpointNode);
+  EXPECT_EQ(view.name_of(here.endpoint), "host");
+  EXPECT_EQ(view.endpoint(here.endpoint).flags, image::kEndpointNode);
   EXPECT_EQ(there.endpoint, 0u);
   EXPECT_EQ(view.records[there.record].flags, image::kRecordNode);
   EXPECT_EQ(view.records[there.record].subject[image::kIngress], image::kNoSubject);
@@ -135,13 +133,13 @@ TEST(Compile, ports_tie_endpoints_to_the_data_plane) {
   input.ports = {{"id-web-2", 7, 0x1234}, {"id-nobody", 8, 1}};
   const Output output = must_compile(input);
   const image::View view = view_of(output);
-  const image::Endpoint& web = view.endpoints[bound(view, "10.0.0.2").endpoint];
+  const image::Endpoint& web = view.endpoint(bound(view, "10.0.0.2").endpoint);
   EXPECT_EQ(web.port, 7u);
   EXPECT_EQ(web.port_key, 0x1234u);
   EXPECT_EQ(web.flags, image::kEndpointLocal);
-  const image::Endpoint& api = view.endpoints[bound(view, "10.0.0.3").endpoint];
+  const image::Endpoint& api = view.endpoint(bound(view, "10.0.0.3").endpoint);
   EXPECT_EQ(api.port, 0u);
-  EXPECT_EQ(api.flags, 0u);
+  EXPECT_EQ(api.flags, image::kEndpointOther);
 }
 
 TEST(Compile, port_name_means_on_each_receiver_what_it_says_there) {
@@ -179,7 +177,7 @@ TEST(Compile, host_network_endpoint_is_its_node) {
   agent.host_network = true;
   const Output output = must_compile(town.input());
   const image::View view = view_of(output);
-  EXPECT_EQ(view.binding_text(view.endpoints[bound(view, "192.168.0.1").endpoint].name), "host");
+  EXPECT_EQ(view.name_of(bound(view, "192.168.0.1").endpoint), "host");
 }
 
 TEST(Compile, candidate_beyond_a_bound_is_refused_whole_with_the_bound) {

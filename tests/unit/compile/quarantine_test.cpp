@@ -87,11 +87,10 @@ TEST_F(Quarantined, one_that_is_of_nobody_changes_no_byte_and_the_order_of_the_l
   const Output without = compiled({});
   const policies::Quarantine nobody{"shop", "ghost", "r", "a"};
   const Output ghost = compiled({&nobody, 1});
-  EXPECT_EQ(without.policy, ghost.policy);
-  EXPECT_EQ(without.binding, ghost.binding);
+  EXPECT_EQ(without.image, ghost.image);
   const policies::Quarantine forth[] = {kWeb1, {"bank", "vault", "r", "a"}};
   const policies::Quarantine back[] = {forth[1], forth[0]};
-  EXPECT_EQ(compiled(forth).policy, compiled(back).policy);
+  EXPECT_EQ(compiled(forth).image, compiled(back).image);
 }
 
 TEST_F(Quarantined, an_end_on_its_nodes_network_is_its_node) {

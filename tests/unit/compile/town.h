@@ -78,7 +78,7 @@ inline Output must_compile(const Input& input) {
 
 /// Of an output that stays where it is.
 inline image::View view_of(const Output& output) {
-  const auto validated = image::validate(output.policy, output.binding);
+  const auto validated = image::validate(output.image.sections());
   if (const auto* refusal = std::get_if<image::Refusal>(&validated)) {
     ADD_FAILURE() << refusal->reason;
     return {};

@@ -70,17 +70,23 @@ class NodeTest : public testing::Test {
     std::memcpy(&answer, reply.bytes.data(), sizeof answer);
     return "";
   }
-  std::string swap(std::uint64_t generation, Fd policy, Fd binding) {
+  /// By what the sample's sections are called, whatever the descriptors hold; -1: not sent.
+  std::string swap(std::uint64_t generation, Fd policy, Fd shard) {
     abi::Swap message{};
     message.generation = generation;
+    message.sections = 2;
+    std::memcpy(message.digests[0], image::digest_of(sample().policy).bytes, 32);
+    std::memcpy(message.digests[1], image::digest_of(sample().shards[0]).bytes, 32);
     std::vector<Fd> fds;
-    fds.push_back(std::move(policy));
-    fds.push_back(std::move(binding));
+    for (Fd* fd : {&policy, &shard}) {
+      message.is_new[fd == &shard] = fd->get() >= 0;
+      if (fd->get() >= 0) fds.push_back(std::move(*fd));
+    }
     abi::SwapReply reply;
     return ask(abi::MessageType::kSwap, message, reply, std::move(fds));
   }
   std::string swap(std::uint64_t generation) {
-    return swap(generation, sealed(sample().policy), sealed(sample().binding));
+    return swap(generation, sealed(sample().policy), sealed(sample().shards[0]));
   }
   std::string attach(const abi::Attach& message) {
     return ask(abi::MessageType::kAttach, message, attached_);
@@ -114,7 +120,7 @@ class NodeTest : public testing::Test {
   }
   static std::uint64_t key_of(std::uint32_t port) {
     static const auto tables = image::sample::make_tables();
-    return tables.binding.endpoints.at(port).port_key;
+    return tables.endpoints.at(port - 1).port_key;
   }
   std::string file(const char* name) const { return options_.run_dir + "/" + name; }
 
@@ -127,18 +133,50 @@ TEST_F(NodeTest, image_that_is_not_right_in_everything_changes_nothing) {
   ASSERT_EQ(swap(5), "");
   EXPECT_EQ(swap(5), "generation 5 is not newer than the enforced 5");
   EXPECT_EQ(swap(0), "generation 0 is not newer than the enforced 5");
-  EXPECT_NE(swap(6, sealed(sample().policy, F_SEAL_GROW), sealed(sample().binding)).find("not sealed"),
+  EXPECT_NE(swap(6, sealed(sample().policy, F_SEAL_GROW), sealed(sample().shards[0])).find("not sealed"),
             std::string::npos);
-  EXPECT_NE(swap(6, Fd(open("/proc/self/status", O_RDONLY)), sealed(sample().binding)).find("memory file"),
+  EXPECT_NE(swap(6, Fd(open("/proc/self/status", O_RDONLY)), sealed(sample().shards[0])).find("memory file"),
             std::string::npos);
-  EXPECT_NE(swap(6, sealed(sample().binding), sealed(sample().policy)).find("image refused"),
+  EXPECT_NE(swap(6, sealed(sample().shards[0]), sealed(sample().policy)).find("image refused"),
             std::string::npos);
   const std::vector<std::byte> garbage(4096, std::byte{0xa5});
-  EXPECT_NE(swap(6, sealed(garbage), sealed(sample().binding)).find("image refused"), std::string::npos);
+  EXPECT_NE(swap(6, sealed(garbage), sealed(sample().shards[0])).find("image refused"), std::string::npos);
   EXPECT_NE(swap(std::uint64_t{1} << 32).find("image refused"), std::string::npos);
+  image::sample::Shape other;
+  other.seed = 2;
+  const auto stranger = image::sample::build(image::sample::make_tables(other));
+  EXPECT_NE(swap(6, sealed(stranger.policy), sealed(sample().shards[0])).find("announced was"),
+            std::string::npos);
   EXPECT_EQ(hello().generation, 5u);
   EXPECT_EQ(swap(6), "");
   EXPECT_EQ(hello().generation, 6u);
+}
+
+TEST_F(NodeTest, sections_of_the_enforced_image_need_not_be_sent_again) {
+  EXPECT_NE(swap(5, sealed(sample().policy), Fd()).find("section 1, "), std::string::npos);
+  ASSERT_EQ(swap(5), "");
+  EXPECT_EQ(swap(6, Fd(), Fd()), "");
+  EXPECT_EQ(swap(7, Fd(), sealed(sample().shards[0])), "");
+  start();
+  EXPECT_EQ(hello().generation, 7u) << "what was saved is whole";
+  EXPECT_EQ(swap(8, Fd(), Fd()), "");
+}
+
+TEST_F(NodeTest, descriptors_and_new_sections_must_be_as_many) {
+  abi::Swap message{};
+  message.generation = 5;
+  message.sections = 2;
+  message.is_new[0] = message.is_new[1] = 1;
+  abi::SwapReply reply;
+  EXPECT_EQ(ask(abi::MessageType::kSwap, message, reply), "fewer descriptors than new sections");
+  message.sections = 0;
+  std::vector<Fd> fds;
+  fds.push_back(sealed(sample().policy));
+  EXPECT_EQ(ask(abi::MessageType::kSwap, message, reply, std::move(fds)),
+            "more descriptors than new sections");
+  EXPECT_EQ(ask(abi::MessageType::kSwap, message, reply), "image refused: it has no section");
+  message.sections = abi::kSectionsMax + 1;
+  EXPECT_EQ(ask(abi::MessageType::kSwap, message, reply), "130 sections, expected at most 129");
 }
 
 TEST_F(NodeTest, without_an_image_there_is_none_to_show) {
@@ -260,9 +298,7 @@ TEST_F(NodeTest, restart_finds_image_and_ports_again) {
 
 TEST_F(NodeTest, damaged_image_on_disk_means_no_image_and_no_crash) {
   ASSERT_EQ(swap(7), "");
-  std::string policy;
-  for (const auto& entry : fs::directory_iterator(file("image")))
-    if (entry.path().filename().string().rfind("policy-", 0) == 0) policy = entry.path();
+  const std::string policy = file("image") + "/" + image::hex(image::digest_of(sample().policy));
   const std::string enforced = file("image/enforced");
   const auto bytes = fs::file_size(policy);
   fs::copy_file(policy, file("policy"));
@@ -278,9 +314,9 @@ TEST_F(NodeTest, damaged_image_on_disk_means_no_image_and_no_crash) {
       },
       [&] { fs::resize_file(enforced, 5); },
       [&] { std::fstream(enforced, std::ios::in | std::ios::out).write("x", 1); },
-      [&] { std::fstream(enforced, std::ios::in | std::ios::out).seekp(16).write("../../x", 8); },
+      [&] { std::fstream(enforced, std::ios::in | std::ios::out).seekp(24).write("../../x", 8); },
       [&] {
-        std::fstream(enforced, std::ios::in | std::ios::out).seekp(16).write(std::string(80, 'p').data(), 80);
+        std::fstream(enforced, std::ios::in | std::ios::out).seekp(16).write(std::string(8, 'p').data(), 8);
       },
       [&] { fs::remove(enforced), fs::create_directory(enforced); }};
   for (const auto& damage : damages) {

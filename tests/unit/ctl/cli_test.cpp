@@ -37,11 +37,8 @@ class Cli : public testing::Test {
     ASSERT_NE(mkdtemp(name), nullptr);
     dir_ = name;
     std::ofstream file(image(), std::ios::binary);
-    for (const auto* section : {&shop_.bytes.policy, &shop_.bytes.binding}) {
-      file.write(reinterpret_cast<const char*>(section->data()),
-                 static_cast<std::streamsize>(section->size()));
-      file << std::string((4096 - section->size() % 4096) % 4096, '\0');
-    }
+    const std::vector<std::byte> bytes = image::join_file(shop_.bytes.image.sections());
+    file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   }
   void TearDown() override { std::filesystem::remove_all(dir_); }
 

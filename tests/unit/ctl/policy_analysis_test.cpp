@@ -137,11 +137,8 @@ TEST_F(PolicyAnalysis, diff_judges_the_endpoints_of_one_node_where_it_is_told_to
 
 TEST_F(PolicyAnalysis, diff_reads_image_files_by_their_first_bytes) {
   const shop::Image shop = shop::compile_shop();
-  std::string bytes;
-  for (const auto* section : {&shop.bytes.policy, &shop.bytes.binding}) {
-    bytes.append(reinterpret_cast<const char*>(section->data()), section->size());
-    bytes.resize((bytes.size() + image::kSectionAlign - 1) / image::kSectionAlign * image::kSectionAlign);
-  }
+  const std::vector<std::byte> joined = image::join_file(shop.bytes.image.sections());
+  const std::string bytes(reinterpret_cast<const char*>(joined.data()), joined.size());
   const std::string image = file("node.image", bytes);
   const Ran ran = run({"policy", "diff", image, image});
   EXPECT_EQ(ran.exit, kExitGood) << ran.error;

@@ -109,7 +109,7 @@ inline Image compile_shop(const char* more = "", std::span<const policies::Quara
   auto compiled = compile::compile(input);
   if (const auto* refusal = std::get_if<compile::Refusal>(&compiled)) ADD_FAILURE() << refusal->reason;
   Image image{std::get<compile::Output>(std::move(compiled)), {}};
-  auto checked = image::validate(image.bytes.policy, image.bytes.binding);
+  auto checked = image::validate(image.bytes.image.sections());
   if (const auto* refusal = std::get_if<image::Refusal>(&checked)) ADD_FAILURE() << refusal->reason;
   image.view = std::get<image::View>(checked);
   return image;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "dataplane/image/layout.h"
 #include "tests/unit/image/sample.h"
 
 namespace bulkhead::image {
@@ -15,7 +16,7 @@ using sample::Shape;
 using sample::Tables;
 
 View view_of(const Image& image) {
-  const auto result = validate(image.policy, image.binding);
+  const auto result = validate(image.sections());
   if (const auto* refusal = std::get_if<Refusal>(&result)) ADD_FAILURE() << refusal->reason;
   return std::get<View>(result);
 }
@@ -35,27 +36,32 @@ bool contains(const BlockRecord& block, const abi::Address& address) {
   return (block.prefix_bits >= 96 && block.base.is_v4()) == address.is_v4();
 }
 
-std::uint32_t record_of_blocks(const BindingTables& tables, const abi::Address& address) {
+/// Into the worlds.
+std::uint32_t world_of(const PolicyTables& tables, const abi::Address& address) {
   const BlockRecord* best = nullptr;
   for (const BlockRecord& block : tables.blocks)
     if (contains(block, address) && (best == nullptr || best->prefix_bits < block.prefix_bits)) best = &block;
   if (best != nullptr) return best->record;
-  return address.is_v4() ? tables.world_record_v4 : tables.world_record_v6;
+  return address.is_v4() ? tables.world_v4 : tables.world_v6;
+}
+
+std::uint32_t first_world(const View& view) {
+  return static_cast<std::uint32_t>(1 + view.policy->record_homes + kProbesMax);
 }
 
 TEST(Builder, same_tables_make_the_same_bytes) {
   const Image first = sample::build(sample::make_tables());
   const Image second = sample::build(sample::make_tables());
-  EXPECT_EQ(first.policy, second.policy);
-  EXPECT_EQ(first.binding, second.binding);
+  EXPECT_EQ(first, second);
 }
 
 TEST(Builder, order_of_addresses_and_blocks_does_not_matter) {
   Tables tables = sample::make_tables();
   const Image first = sample::build(tables);
-  std::reverse(tables.binding.bound.begin(), tables.binding.bound.end());
-  std::reverse(tables.binding.blocks.begin(), tables.binding.blocks.end());
-  EXPECT_EQ(first.binding, sample::build(tables).binding);
+  std::reverse(tables.bound.begin(), tables.bound.end());
+  std::reverse(tables.policy.blocks.begin(), tables.policy.blocks.end());
+  std::reverse(tables.policy.profiles.begin(), tables.policy.profiles.end());
+  EXPECT_EQ(first, sample::build(tables));
 }
 
 TEST(Builder, every_change_changes_the_digest) {
@@ -74,34 +80,95 @@ TEST(Builder, every_address_is_bound_as_it_was_given) {
     const Tables tables = sample::make_tables(shape);
     const Image image = sample::build(tables);
     const View view = view_of(image);
-    for (const BoundAddress& bound : tables.binding.bound) {
-      const Bound found = bind(view, bound.address);
-      ASSERT_EQ(found.record, bound.record);
-      ASSERT_EQ(found.endpoint, bound.endpoint);
+    EXPECT_EQ(view.shard_mask + 1, shards_for(tables.bound.size()));
+    for (const sample::Owned& owned : tables.bound) {
+      const Bound found = bind(view, owned.address);
+      ASSERT_EQ(view.records[found.record].profile, owned.profile);
+      ASSERT_EQ(view.name_of(found.endpoint), tables.endpoints[owned.owner - 1].name);
+      ASSERT_EQ(view.id_of(found.endpoint), tables.endpoints[owned.owner - 1].id);
     }
+    std::uint32_t seen = 0, local = 0;
+    view.for_each_endpoint([&](std::uint32_t) { ++seen; });
+    view.for_each_local([&](std::uint32_t number) { local += view.endpoint(number).port != 0 ? 1 : 0; });
+    EXPECT_EQ(seen, endpoints);
+    EXPECT_EQ(local, shape.local);
     EXPECT_EQ(bind(view, v4(192, 0, 2, 1)).endpoint, 0u);
   }
 }
 
 TEST(Builder, another_seed_parts_addresses_that_crowd_one_home) {
   Tables tables = sample::make_tables();
-  tables.binding.bound.clear();
+  tables.bound.clear();
+  tables.endpoints.clear();
+  const Profile profile = tables.policy.profiles[3].profile;
   constexpr std::uint64_t kMask = 63;  // 17 to 32 addresses
-  for (std::uint32_t i = 0; tables.binding.bound.size() <= kProbesMax; ++i)
+  for (std::uint32_t i = 0; tables.bound.size() <= kProbesMax; ++i)
     if ((slot_hash(0, sample::endpoint_v4(i)) & kMask) == 5)
-      tables.binding.bound.push_back({sample::endpoint_v4(i), 4, 0});
+      tables.bound.push_back({sample::endpoint_v4(i), profile, 0});
   const Image image = sample::build(tables);
   const View view = view_of(image);
-  EXPECT_EQ(view.slot_mask, kMask);
-  EXPECT_EQ(view.binding->slot_seed, 1u);
-  for (const BoundAddress& bound : tables.binding.bound) EXPECT_EQ(bind(view, bound.address).record, 4u);
+  EXPECT_EQ(view.shards[0].slot_mask, kMask);
+  EXPECT_EQ(view.shards[0].header->slot_seed, 1u);
+  for (const sample::Owned& owned : tables.bound)
+    EXPECT_EQ(view.records[bind(view, owned.address).record].profile, profile);
+}
+
+TEST(Builder, more_homes_part_profiles_that_crowd_one) {
+  Tables tables = sample::make_tables();
+  const Record one = tables.policy.profiles[0];
+  for (Profile i = 1; i <= kProbesMax + 4; ++i) {
+    tables.policy.profiles.push_back(one);
+    tables.policy.profiles.back().profile = i << 6 | 5;  // alike in six bits
+  }
+  const Image image = sample::build(tables);
+  const View view = view_of(image);
+  EXPECT_GT(view.record_mask, 63u);
+  for (const Record& record : tables.policy.profiles) {
+    const std::uint32_t found = record_of(view, record.profile);
+    ASSERT_NE(found, 0u);
+    EXPECT_EQ(view.records[found].identity, record.identity);
+  }
+  EXPECT_EQ(record_of(view, 0x1234'5678'9abc'def0u), 0u);
+}
+
+TEST(Builder, profile_that_the_policy_section_does_not_know_is_denied) {
+  Tables tables = sample::make_tables();
+  tables.bound[0].profile = 0x1234'5678'9abc'def0u;
+  const Image image = sample::build(tables);
+  const View view = view_of(image);
+  const Bound stranger = bind(view, tables.bound[0].address), other = bind(view, sample::endpoint_v4(2));
+  EXPECT_EQ(stranger.record, 0u);
+  EXPECT_EQ(judge(view, stranger, other, kTcp, 80).fate, abi::Fate::kUnidentified);
+  EXPECT_EQ(judge(view, other, stranger, kTcp, 80).fate, abi::Fate::kUnidentified);
+}
+
+/// What makes the cost of a change follow its size.
+TEST(Builder, another_endpoint_leaves_nearly_every_shard_as_it_is) {
+  Shape shape;
+  shape.endpoints = 20'000;
+  Tables tables = sample::make_tables(shape);
+  const Image before = sample::build(tables);
+  ASSERT_EQ(before.shards.size(), kShardsMax);
+  tables.endpoints.push_back({"new", "id-new", {v4(172, 16, 0, 1), abi::Address{{0xfc, 1}}}});
+  for (const abi::Address& address : tables.endpoints.back().addresses)
+    tables.bound.push_back(
+        {address, tables.policy.profiles[0].profile, static_cast<std::uint32_t>(tables.endpoints.size())});
+  const Image after = sample::build(tables);
+  EXPECT_EQ(before.policy, after.policy);
+  std::size_t changed = 0;
+  for (std::size_t i = 0; i < before.shards.size(); ++i) changed += before.shards[i] != after.shards[i];
+  EXPECT_GE(changed, 1u);
+  EXPECT_LE(changed, 12u) << "its own, its addresses', and those of a few that moved up a place";
 }
 
 TEST(Builder, address_table_stays_at_most_half_full_but_not_much_larger) {
   Shape shape;
   shape.endpoints = 50'000;
   const View view = view_of(sample::build(sample::make_tables(shape)));
-  EXPECT_EQ(view.slot_mask + 1, 262'144u);  // 100,000 addresses
+  std::uint64_t slots = 0;
+  for (std::uint32_t shard = 0; shard <= view.shard_mask; ++shard) slots += view.shards[shard].slot_mask + 1;
+  EXPECT_GE(slots, 200'000u);  // 100,000 addresses
+  EXPECT_LE(slots, 300'000u);
 }
 
 TEST(Builder, longest_block_wins_in_both_families) {
@@ -111,7 +178,7 @@ TEST(Builder, longest_block_wins_in_both_families) {
   const Image image = sample::build(tables);
   const View view = view_of(image);
   std::mt19937_64 random(7);
-  for (const BlockRecord& block : tables.binding.blocks)
+  for (const BlockRecord& block : tables.policy.blocks)
     for (int i = 0; i < 64; ++i) {
       // Near the block: its base with some of the lower bits, or one of the upper ones, changed.
       abi::Address address = block.base;
@@ -119,23 +186,25 @@ TEST(Builder, longest_block_wins_in_both_families) {
       if (i != 0)
         address.bytes[bit / 8] = static_cast<std::uint8_t>(address.bytes[bit / 8] ^ (0x80 >> bit % 8));
       if (i > 32) address.bytes[15] = static_cast<std::uint8_t>(random());
-      const bool bound = std::any_of(tables.binding.bound.begin(), tables.binding.bound.end(),
-                                     [&](const BoundAddress& one) { return one.address == address; });
+      const bool bound = std::any_of(tables.bound.begin(), tables.bound.end(),
+                                     [&](const sample::Owned& one) { return one.address == address; });
       if (bound) continue;
-      ASSERT_EQ(bind(view, address).record, record_of_blocks(tables.binding, address));
+      ASSERT_EQ(bind(view, address).record, first_world(view) + world_of(tables.policy, address));
     }
 }
 
 TEST(Builder, whole_family_block_replaces_that_family_only) {
   Tables tables = sample::make_tables();
-  tables.binding.blocks = {{v4(0, 0, 0, 0), 96, 3}};
+  tables.policy.blocks = {{v4(0, 0, 0, 0), 96, 2}};
   const Image only_v4 = sample::build(tables);
-  EXPECT_EQ(bind(view_of(only_v4), v4(1, 2, 3, 4)).record, 3u);
-  EXPECT_EQ(bind(view_of(only_v4), abi::Address{{0x20, 1}}).record, tables.binding.world_record_v6);
-  tables.binding.blocks = {{abi::Address{}, 0, 3}};
+  const View v4_view = view_of(only_v4);
+  const std::uint32_t first = first_world(v4_view);
+  EXPECT_EQ(bind(v4_view, v4(1, 2, 3, 4)).record, first + 2);
+  EXPECT_EQ(bind(v4_view, abi::Address{{0x20, 1}}).record, first + tables.policy.world_v6);
+  tables.policy.blocks = {{abi::Address{}, 0, 2}};
   const Image only_v6 = sample::build(tables);
-  EXPECT_EQ(bind(view_of(only_v6), v4(1, 2, 3, 4)).record, tables.binding.world_record_v4);
-  EXPECT_EQ(bind(view_of(only_v6), abi::Address{{0x20, 1}}).record, 3u);
+  EXPECT_EQ(bind(view_of(only_v6), v4(1, 2, 3, 4)).record, first + tables.policy.world_v4);
+  EXPECT_EQ(bind(view_of(only_v6), abi::Address{{0x20, 1}}).record, first + 2);
 }
 
 TEST(Builder, judgement_is_what_the_tables_say) {
@@ -164,8 +233,8 @@ TEST(Builder, judgement_is_what_the_tables_say) {
             continue;
           }
           const std::uint32_t ports = p.pages[p.page_of[slot * 256 + port / 256] * kPageEntries + port % 256];
-          const Record& sender = tables.binding.records[source.record];
-          const Record& receiver = tables.binding.records[destination.record];
+          const Record& sender = view.records[source.record];
+          const Record& receiver = view.records[destination.record];
           const Decision egress = decision(kEgress, sender, receiver, ports);
           const Decision ingress = decision(kIngress, receiver, sender, ports);
           ASSERT_EQ(judgement.allowed(), (egress & ingress & kAllowBit) != 0);
@@ -180,35 +249,33 @@ TEST(Builder, judgement_is_what_the_tables_say) {
   EXPECT_EQ(fates.size(), 4u);  // allowed and every kind of denial occurred
 }
 
-TEST(Builder, duplicate_address_is_refused_by_name) {
-  Tables tables = sample::make_tables();
-  tables.binding.bound.push_back({sample::endpoint_v4(2), 4, 5});
-  EXPECT_EQ(reason_of(build_binding(tables.binding, {})),
-            "address 10.0.0.2 is bound twice, to shop/web-2 and to shop/web-5");
+TEST(Builder, duplicate_address_is_refused) {
+  ShardTables shard = sample::shard_tables(sample::make_tables())[0];
+  shard.bound.push_back(shard.bound[3]);
+  EXPECT_EQ(reason_of(build_shard(shard)), "address " + text(shard.bound[3].address) + " is bound twice");
 }
 
-TEST(Builder, port_with_two_owners_is_refused_by_name) {
+TEST(Builder, port_with_two_owners_is_no_image) {
   Tables tables = sample::make_tables();
-  tables.binding.endpoints[5].port = 2;
-  EXPECT_EQ(reason_of(build_binding(tables.binding, {})),
-            "port 2 is claimed by two endpoints, shop/web-2 and shop/web-5");
+  tables.endpoints[4].port = 2;
+  const auto result = validate(sample::build(tables).sections());
+  const std::string reason = std::get<Refusal>(result).reason;
+  EXPECT_EQ(reason.find("image: port 2 is claimed by two endpoints, shop/web-"), 0u) << reason;
 }
 
 TEST(Builder, too_large_a_section_is_refused_with_its_largest_table) {
   const Tables tables = sample::make_tables();
-  EXPECT_EQ(reason_of(build_policy(tables.policy, {10'000})).substr(0, 26), "the policy section needs 1");
-  EXPECT_NE(reason_of(build_policy(tables.policy, {10'000}))
-                .find("more than the bound of 10000; its largest table is pages with 6144 bytes"),
+  EXPECT_NE(reason_of(build_policy(tables.policy, {5'000})).find("trie with 12 address blocks"),
             std::string::npos);
-  EXPECT_NE(reason_of(build_binding(tables.binding, {}, {10'000})).find("its largest table is trie"),
-            std::string::npos);
-  EXPECT_NE(reason_of(build_binding(tables.binding, {}, {1'000})).find("its largest table is slots"),
-            std::string::npos);
-  EXPECT_NE(reason_of(build_binding(tables.binding, {}, {5'000})).find("trie with 12 address blocks"),
-            std::string::npos);
+  const ShardTables shard = sample::shard_tables(tables)[0];
+  EXPECT_NE(reason_of(build_shard(shard, {1'000})).find("its largest table is slots"), std::string::npos);
   const std::size_t exact = sample::build(tables).policy.size();
   EXPECT_EQ(reason_of(build_policy(tables.policy, {exact})), "not refused");
-  EXPECT_NE(reason_of(build_policy(tables.policy, {exact - 1})), "not refused");
+  EXPECT_EQ(
+      reason_of(build_policy(tables.policy, {exact - 1}))
+          .find("the policy section needs " + std::to_string(exact) + " bytes, more than the bound of " +
+                std::to_string(exact - 1) + "; its largest table is trie with "),
+      0u);
 }
 
 TEST(Builder, tables_that_break_the_format_end_the_process) {

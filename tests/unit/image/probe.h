@@ -13,9 +13,10 @@ namespace bulkhead::image::sample {
 
 inline abi::Address random_address(const View& view, std::mt19937_64& random) {
   const std::uint64_t kind = random() % 4;
-  if (kind == 0 && view.binding->addresses.count != 0)
-    return view.addresses[random() % view.binding->addresses.count];
-  if (kind == 1) return view.slots[random() % view.binding->slots.count].address;
+  const Shard& shard = view.shards[random() & view.shard_mask];
+  if (kind == 0 && shard.header->addresses.count != 0)
+    return shard.addresses[random() % shard.header->addresses.count];
+  if (kind == 1) return shard.slots[random() % shard.header->slots.count].address;
   abi::Address address;
   if (kind == 2) {
     address = abi::address_v4(static_cast<std::uint32_t>(random()));
@@ -41,14 +42,15 @@ inline bool rule_reads(const View& view, std::uint32_t index) {
 }
 
 inline bool bound_reads(const View& view, Bound bound) {
-  if (bound.record == 0 || bound.record >= view.binding->records.count) return false;
-  if (bound.endpoint >= view.binding->endpoints.count) return false;
-  const Endpoint& endpoint = view.endpoints[bound.endpoint];
-  for (std::uint32_t i = 0; i < endpoint.addresses_count; ++i)
-    if (bind(view, view.addresses[endpoint.addresses_first + i]).record == 0) return false;
-  const Identity& identity = view.identities[view.records[bound.record].identity];
-  if (!readable(view.policy_text(identity.labels)) || !readable(view.binding_text(endpoint.name)))
+  if (bound.record >= view.policy->records.count) return false;
+  for (const abi::Address& address : view.addresses_of(bound.endpoint))
+    if (bind(view, address).record >= view.policy->records.count) return false;
+  if (!readable(view.name_of(bound.endpoint)) || !readable(view.namespace_of(bound.endpoint)) ||
+      !readable(view.id_of(bound.endpoint)))
     return false;
+  const Identity& identity = view.identities[view.records[bound.record].identity];
+  if (!readable(view.policy_text(identity.labels))) return false;
+  if (bound.record == 0) return true;  // it denies, and nothing is asked about its classes
   for (std::uint32_t direction = 0; direction < kDirections; ++direction) {
     const std::uint32_t index = view.records[bound.record].subject[direction];
     if (index == kNoSubject) continue;

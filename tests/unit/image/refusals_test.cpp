@@ -18,7 +18,7 @@ constexpr StringRef kBeyond{0, 0x7fff'ffff};
 class Refusals : public testing::Test {
  protected:
   PolicyHeader& policy() { return *reinterpret_cast<PolicyHeader*>(image_.policy.data()); }
-  BindingHeader& binding() { return *reinterpret_cast<BindingHeader*>(image_.binding.data()); }
+  ShardHeader& shard() { return *reinterpret_cast<ShardHeader*>(image_.shards[0].data()); }
 
   Identity& identity(std::size_t i) { return element<Identity>(image_.policy, policy().identities, i); }
   Policy& object(std::size_t i) { return element<Policy>(image_.policy, policy().policies, i); }
@@ -26,21 +26,21 @@ class Refusals : public testing::Test {
   SubjectClass& subject(std::uint32_t direction, std::size_t i) {
     return element<SubjectClass>(image_.policy, policy().subjects[direction], i);
   }
-  Record& record(std::size_t i) { return element<Record>(image_.binding, binding().records, i); }
-  AddressSlot& slot(std::size_t i) { return element<AddressSlot>(image_.binding, binding().slots, i); }
-  Endpoint& endpoint(std::size_t i) { return element<Endpoint>(image_.binding, binding().endpoints, i); }
+  Record& record(std::size_t i) { return element<Record>(image_.policy, policy().records, i); }
+  AddressSlot& slot(std::size_t i) { return element<AddressSlot>(image_.shards[0], shard().slots, i); }
+  Endpoint& endpoint(std::size_t i) { return element<Endpoint>(image_.shards[0], shard().endpoints, i); }
 
   void resize_policy(std::string_view table, std::uint64_t count) {
     image_.policy = sample::resize_table<PolicyHeader>(image_.policy, table, count);
   }
-  void resize_binding(std::string_view table, std::uint64_t count) {
-    image_.binding = sample::resize_table<BindingHeader>(image_.binding, table, count);
+  void resize_shard(std::string_view table, std::uint64_t count) {
+    image_.shards[0] = sample::resize_table<ShardHeader>(image_.shards[0], table, count);
   }
 
   void expect(const std::string& reason, const std::function<void()>& damage) {
     image_ = fresh_;
     damage();
-    const auto result = validate(image_.policy, image_.binding, false);
+    const auto result = validate(image_.sections(), false);
     const auto* refusal = std::get_if<Refusal>(&result);
     EXPECT_EQ(refusal ? refusal->reason : "not refused", reason);
   }
@@ -56,6 +56,7 @@ class Refusals : public testing::Test {
 
   const Image fresh_ = sample::build(sample::make_tables());
   Image image_ = fresh_;
+  const std::size_t local_ = element<std::uint32_t>(image_.shards[0], shard().locals, 0);
 
  private:
   template <class T>
@@ -71,11 +72,11 @@ TEST_F(Refusals, of_a_frame) {
     image_.policy.resize(image_.policy.size() + 64);
     policy().bytes += 64;
   });
-  const std::uint64_t end = policy().governing.offset + policy().governing.count * sizeof(std::uint32_t);
+  const std::uint64_t end = policy().isolating.offset + policy().isolating.count * sizeof(std::uint32_t);
   ASSERT_NE(end % kTableAlign, 0u);
-  expect("policy section: padding before table strings is not zero",
+  expect("policy section: padding before table governing is not zero",
          [&] { image_.policy[end] = std::byte{1}; });
-  expect("policy section, table strings: " + std::to_string(policy().strings.count) +
+  expect("policy section, table governing: " + std::to_string(policy().governing.count) +
              " elements do not fit into " + std::to_string(end) + " bytes",
          [&] {
            policy().bytes = end;
@@ -85,7 +86,7 @@ TEST_F(Refusals, of_a_frame) {
   const std::size_t too_many = kSectionBytesMax + 64;
   void* memory = mmap(nullptr, too_many, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   ASSERT_NE(memory, MAP_FAILED);
-  const auto result = validate({static_cast<const std::byte*>(memory), too_many}, fresh_.binding);
+  const auto result = validate({{static_cast<const std::byte*>(memory), too_many}, fresh_.sections().shards});
   EXPECT_EQ(std::get<Refusal>(result).reason, "policy section: 1073741888 bytes, expected " +
                                                   std::to_string(sizeof(PolicyHeader)) + " to 1073741824");
   munmap(memory, too_many);
@@ -117,8 +118,8 @@ TEST_F(Refusals, of_names) {
     expect("policy section, table rules, index 4: a string ends beyond the table",
            [&] { rule(4).*name = kBeyond; });
   for (StringRef Endpoint::*name : {&Endpoint::namespace_name, &Endpoint::name, &Endpoint::id})
-    expect("binding section, table endpoints, index 5: a string ends beyond the table",
-           [&] { endpoint(5).*name = kBeyond; });
+    expect("shard, table endpoints, index " + std::to_string(local_) + ": a string ends beyond the table",
+           [&] { endpoint(local_).*name = kBeyond; });
 }
 
 TEST_F(Refusals, of_policy_values) {
@@ -142,35 +143,65 @@ TEST_F(Refusals, of_policy_values) {
 }
 
 TEST_F(Refusals, of_records) {
-  expect("binding section, table records: lacks its none entry", [&] { resize_binding("records", 0); });
-  expect("binding section, table records, index 4: unknown flags", [&] { record(4).flags = 4; });
-  expect("binding section, table records, index 4: peer class 13, but there are 13",
-         [&] { record(4).peer[1] = 13; });
-  expect("binding section, table records, index 4: subject class 10, but there are 10",
-         [&] { record(4).subject[0] = 10; });
+  const std::string homes = std::to_string(policy().record_homes);
+  const auto sized = [&](std::uint64_t count) {
+    return "policy section, table records: " + std::to_string(count) + " elements for " + homes +
+           " homes, expected a power of two and 17 places more";
+  };
+  expect(sized(0), [&] { resize_policy("records", 0); });
+  expect(sized(policy().record_homes + kProbesMax),
+         [&] { resize_policy("records", policy().record_homes + kProbesMax); });
+  std::size_t used = 1;
+  while (record(used).flags == 0) ++used;
+  std::size_t unused = 1;
+  while (record(unused).flags != 0) ++unused;
+  const std::size_t world = 1 + policy().record_homes + kProbesMax;
+  const auto at = [](std::size_t i) {
+    return "policy section, table records, index " + std::to_string(i) + ": ";
+  };
+  expect(at(used) + "unknown flags", [&] { record(used).flags = 8; });
+  expect(at(used) + "peer class 13, but there are 13", [&] { record(used).peer[1] = 13; });
+  expect(at(used) + "subject class 10, but there are 10", [&] { record(used).subject[0] = 10; });
+  expect(at(unused) + "a profile without a meaning", [&] { record(unused).profile = 7; });
+  expect(at(0) + "the none entry has a meaning", [&] { record(0) = record(used); });
+  expect(at(world) + "free, where the trie's are expected", [&] { record(world) = {}; });
+  expect(at(world) + "an owner's among the trie's", [&] { record(world) = record(used); });
+  expect(at(used) + "world among the profiles", [&] { record(used).flags = kRecordWorld; });
+  const std::uint64_t home = 1 + (record(used).profile & (policy().record_homes - 1));
+  const std::size_t far = home + kProbesMax < world ? home + kProbesMax : home - 1;
+  expect(at(far) + "its profile is at home at " + std::to_string(home), [&] {
+    const Record moved = record(used);
+    for (std::size_t i = 1; i < world; ++i) record(i) = {};
+    record(far) = moved;
+  });
+  expect(at(home + 1) + "its profile stands before it", [&] {
+    const Record twice = record(used);
+    for (std::size_t i = 1; i < world; ++i) record(i) = {};
+    record(home) = record(home + 1) = twice;
+  });
 }
 
 TEST_F(Refusals, of_slots) {
-  const std::string count = std::to_string(binding().slots.count - 1);
-  expect("binding section, table slots: " + count + " elements, expected a power of two plus 16",
-         [&] { resize_binding("slots", binding().slots.count - 1); });
-  expect("binding section, table slots: 16 elements, expected a power of two plus 16",
-         [&] { resize_binding("slots", 16); });
-  expect("binding section, table slots, index 3: reserved field is not zero", [&] { slot(3).reserved = 1; });
+  const std::string count = std::to_string(shard().slots.count - 1);
+  expect("shard, table slots: " + count + " elements, expected a power of two plus 16",
+         [&] { resize_shard("slots", shard().slots.count - 1); });
+  expect("shard, table slots: 16 elements, expected a power of two plus 16",
+         [&] { resize_shard("slots", 16); });
+  expect("shard, table slots, index 3: reserved field is not zero", [&] { slot(3).reserved = 1; });
   std::size_t unused = 0;
-  while (slot(unused).record != 0) ++unused;
-  const std::string at = "binding section, table slots, index " + std::to_string(unused);
-  expect(at + ": names an address but no record", [&] { slot(unused).endpoint = 1; });
-  expect(at + ": names an address but no record", [&] { slot(unused).address.bytes[0] = 1; });
+  while (slot(unused).profile != 0) ++unused;
+  const std::string at = "shard, table slots, index " + std::to_string(unused);
+  expect(at + ": names an address but no profile", [&] { slot(unused).endpoint = 1; });
+  expect(at + ": names an address but no profile", [&] { slot(unused).address.bytes[0] = 1; });
 }
 
 TEST_F(Refusals, of_slots_that_hide_behind_others) {
   // A run of two: the second is lost when the first is cleared, or when it carries the same address.
   std::size_t second = 1;
-  const std::uint64_t mask = binding().slots.count - kProbesMax - 1;
-  const auto home = [&](std::size_t i) { return slot_hash(binding().slot_seed, slot(i).address) & mask; };
-  while (slot(second).record == 0 || home(second) == second || home(second) != home(second - 1)) ++second;
-  const std::string reason = "binding section, table slots, index " + std::to_string(second) + ": address " +
+  const std::uint64_t mask = shard().slots.count - kProbesMax - 1;
+  const auto home = [&](std::size_t i) { return slot_hash(shard().slot_seed, slot(i).address) & mask; };
+  while (slot(second).profile == 0 || home(second) == second || home(second) != home(second - 1)) ++second;
+  const std::string reason = "shard, table slots, index " + std::to_string(second) + ": address " +
                              text(slot(second).address) + " cannot be found there";
   expect(reason, [&] { slot(second - 1) = {}; });
   expect(reason, [&] { slot(second - 1).address = slot(second).address; });
@@ -178,44 +209,56 @@ TEST_F(Refusals, of_slots_that_hide_behind_others) {
 
 TEST_F(Refusals, of_slots_that_are_too_far_from_home) {
   std::size_t from = 0;
-  while (slot(from).record == 0) ++from;
+  while (slot(from).profile == 0) ++from;
   const std::uint64_t home =
-      slot_hash(binding().slot_seed, slot(from).address) & (binding().slots.count - kProbesMax - 1);
-  expect("binding section, table slots, index " + std::to_string(home + kProbesMax) + ": address " +
+      slot_hash(shard().slot_seed, slot(from).address) & (shard().slots.count - kProbesMax - 1);
+  expect("shard, table slots, index " + std::to_string(home + kProbesMax) + ": address " +
              text(slot(from).address) + " is at home in slot " + std::to_string(home),
          [&] {
            const AddressSlot moved = slot(from);
-           for (std::size_t i = 0; i < binding().slots.count; ++i) slot(i) = {};
+           for (std::size_t i = 0; i < shard().slots.count; ++i) slot(i) = {};
            slot(home + kProbesMax) = moved;
          });
 }
 
 TEST_F(Refusals, of_tries) {
-  const std::uint64_t nodes = binding().trie.count / kTrieEntries;
-  expect("binding section, table trie: " + std::to_string(nodes * kTrieEntries + 1) +
+  const std::uint64_t nodes = policy().trie.count / kTrieEntries;
+  expect("policy section, table trie: " + std::to_string(nodes * kTrieEntries + 1) +
              " elements, expected a multiple of 256",
-         [&] { resize_binding("trie", nodes * kTrieEntries + 1); });
-  expect("binding section, table trie, index " + std::to_string(nodes * kTrieEntries) + ": node " +
+         [&] { resize_policy("trie", nodes * kTrieEntries + 1); });
+  expect("policy section, table trie, index " + std::to_string(nodes * kTrieEntries) + ": node " +
              std::to_string(nodes) + " has no parent before it",
-         [&] { resize_binding("trie", (nodes + 1) * kTrieEntries); });
+         [&] { resize_policy("trie", (nodes + 1) * kTrieEntries); });
   const std::string there = ", but there are " + std::to_string(nodes) + " nodes";
-  expect("binding section, table trie: roots 10000 and 1" + there, [&] { binding().trie_root_v4 = 10'000; });
-  expect("binding section, table trie: roots 0 and 10000" + there, [&] { binding().trie_root_v6 = 10'000; });
-  expect("binding section, table trie: roots 0 and 0" + there, [&] { binding().trie_root_v6 = 0; });
+  expect("policy section, table trie: roots 10000 and 1" + there, [&] { policy().trie_root_v4 = 10'000; });
+  expect("policy section, table trie: roots 0 and 10000" + there, [&] { policy().trie_root_v6 = 10'000; });
+  expect("policy section, table trie: roots 0 and 0" + there, [&] { policy().trie_root_v6 = 0; });
 }
 
 TEST_F(Refusals, of_endpoints) {
-  const std::string none = "binding section, table endpoints: lacks its none entry";
-  expect(none, [&] { resize_binding("endpoints", 0); });
-  expect(none, [&] { endpoint(0).port = 500; });
-  expect("binding section, table endpoints, index 5: identity 11, but there are 11",
-         [&] { endpoint(5).identity = 11; });
-  expect("binding section, table endpoints, index 5: flags 3, expected none, local or node",
-         [&] { endpoint(5).flags = kEndpointLocal | kEndpointNode; });
-  expect("binding section, table endpoints, index 5: an endpoint is local if, and only if, it has a port",
-         [&] { endpoint(5).port = 0; });
-  expect("binding section, table endpoints, index 5: reserved field is not zero",
-         [&] { endpoint(5).reserved = 1; });
+  const std::string none = "shard, table endpoints: lacks its none entry";
+  expect("shard, table endpoints: 0 elements, expected a power of two up to 65536",
+         [&] { resize_shard("endpoints", 0); });
+  expect(none, [&] { endpoint(0).flags = kEndpointOther; });
+  const std::string at = "shard, table endpoints, index " + std::to_string(local_) + ": ";
+  expect(at + "flags 3, expected local, node or other",
+         [&] { endpoint(local_).flags = kEndpointLocal | kEndpointNode; });
+  expect(at + "an endpoint is local if, and only if, it has a port", [&] { endpoint(local_).port = 0; });
+  const std::uint64_t locals = shard().locals.count;
+  expect("shard, table locals, index " + std::to_string(locals) + ": endpoint 0 is not of this node",
+         [&] { resize_shard("locals", locals + 1); });
+}
+
+TEST_F(Refusals, of_shard_numbers) {
+  expect("shard: is number 1 of 1, expected a power of two up to 128", [&] { shard().shard = 1; });
+  expect("shard: is number 0 of 3, expected a power of two up to 128", [&] { shard().shards = 3; });
+  expect("shard: is number 0 of 256, expected a power of two up to 128", [&] { shard().shards = 256; });
+  expect("image: shard 0 of 1 is number 0 of 2", [&] {
+    sample::Tables tables = sample::make_tables();
+    tables.shards = 2;
+    image_ = sample::build(tables);
+    image_.shards.pop_back();
+  });
 }
 
 TEST_F(Refusals, of_files) {
@@ -226,22 +269,27 @@ TEST_F(Refusals, of_files) {
       std::memcpy(&file[section + offsetof(PolicyHeader, bytes)], &bytes, sizeof bytes);
     };
   };
-  const std::string size = std::to_string(sample::file_of(fresh_).size());
-  expect_file("image file: 100 bytes, too short", resize(100));
-  expect_file("image file: does not start with the magic of an image",
+  const std::size_t size = sample::file_of(fresh_).size();
+  expect_file("image file: ends before its policy section", resize(100));
+  expect_file("image file: its policy section does not start with the magic of an image",
               [](auto& file) { file[0] ^= std::byte{1}; });
-  expect_file("image file: its policy section says 18446744073709551615 bytes, but there are " + size,
-              set_bytes(0, ~std::uint64_t{0}));
-  expect_file("image file: lacks its binding section", resize(fresh_.policy.size()));
-  expect_file("image file: lacks its binding section", resize(second + sizeof(BindingHeader) - 1));
-  expect_file("image file: its binding section says 18446744073709551615 bytes, but there are " +
-                  std::to_string(sample::file_of(fresh_).size() - second),
+  expect_file(
+      "image file: its policy section says 18446744073709551615 bytes, but there are " + std::to_string(size),
+      set_bytes(0, ~std::uint64_t{0}));
+  expect_file("image file: its policy section says 0 bytes, but there are " + std::to_string(size),
+              set_bytes(0, 0));
+  expect_file("image file: ends before its shard 0", resize(fresh_.policy.size()));
+  expect_file("image file: ends before its shard 0", resize(second + sizeof(ShardHeader) - 1));
+  expect_file("image file: its shard 0 says 18446744073709551615 bytes, but there are " +
+                  std::to_string(size - second),
               set_bytes(second, ~std::uint64_t{0}));
   ASSERT_LT(fresh_.policy.size(), second);
-  const std::string more = "image file: holds more than two sections and their padding";
-  expect_file(more, [&](auto& file) { file[second - 1] = std::byte{1}; });
-  expect_file(more, [&](auto& file) { file.back() = std::byte{1}; });
-  expect_file(more, [&](auto& file) { file.resize(file.size() + kSectionAlign); });
+  expect_file("image file: padding behind its policy section is not zero",
+              [&](auto& file) { file[second - 1] = std::byte{1}; });
+  expect_file("image file: padding behind its shard 0 is not zero",
+              [&](auto& file) { file.back() = std::byte{1}; });
+  expect_file("image file: holds more than 1 shard",
+              [&](auto& file) { file.resize(file.size() + kSectionAlign); });
 }
 
 }  // namespace

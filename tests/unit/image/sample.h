@@ -6,10 +6,13 @@
 #include <random>
 #include <span>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "dataplane/image/builder.h"
+#include "dataplane/image/query.h"
 
 namespace bulkhead::image::sample {
 
@@ -26,9 +29,27 @@ struct Shape {
   std::uint64_t seed = 1;
 };
 
+/// An endpoint before it has a place.
+struct Named {
+  std::string name, id;
+  std::vector<abi::Address> addresses;
+  std::uint32_t port = 0;
+  std::uint64_t port_key = 0;
+  std::uint32_t flags = kEndpointOther;
+};
+
+/// An address of the `owner`-th endpoint, from 1; 0: nobody with a name.
+struct Owned {
+  abi::Address address;
+  Profile profile = 0;
+  std::uint32_t owner = 0;
+};
+
 struct Tables {
   PolicyTables policy;
-  BindingTables binding;
+  std::vector<Named> endpoints;  // all in namespace shop
+  std::vector<Owned> bound;
+  std::uint32_t shards = 0;  // 0: as many as shards_for() wants
 };
 
 inline abi::Address endpoint_v4(std::uint32_t endpoint) {
@@ -119,41 +140,43 @@ class Maker {
     }
   }
 
-  /// Records 1, 2 and 3 are worlds; an identity's record follows them.
+  static constexpr std::uint32_t kWorlds = 3;
+
+  /// Three worlds, and a profile for each identity.
   void make_records() {
-    BindingTables& b = tables_.binding;
-    b.records.resize(1);
-    for (std::uint32_t i = 0; i < 3; ++i)
-      b.records.push_back({0, {kNoSubject, kNoSubject}, {shape_.classes + i, shape_.classes + 2 - i}, 0});
+    PolicyTables& p = tables_.policy;
+    for (std::uint32_t i = 0; i < kWorlds; ++i)
+      p.worlds.push_back(
+          {0, 0, {kNoSubject, kNoSubject}, {shape_.classes + i, shape_.classes + 2 - i}, kRecordWorld});
     for (std::uint32_t i = 0; i < shape_.identities; ++i) {
       const std::uint32_t one = i % shape_.classes;
-      b.records.push_back({i + 1, {one, shape_.classes - 1 - one}, {one, one}, kRecordEndpoint});
+      Profile profile = random_();
+      if (profile == 0) profile = 1;
+      p.profiles.push_back({profile, i + 1, {one, shape_.classes - 1 - one}, {one, one}, kRecordEndpoint});
     }
-    b.world_record_v4 = 1;
-    b.world_record_v6 = 2;
+    p.world_v4 = 0;
+    p.world_v6 = 1;
   }
 
   void make_endpoints() {
-    BindingTables& b = tables_.binding;
-    b.endpoints.resize(1);
     for (std::uint32_t i = 1; i <= shape_.endpoints; ++i) {
-      const std::uint32_t identity = 1 + (i - 1) % shape_.identities;
-      const auto first = static_cast<std::uint32_t>(b.addresses.size());
-      for (const abi::Address& address : {endpoint_v4(i), endpoint_v6(i)}) {
-        b.addresses.push_back(address);
-        b.bound.push_back({address, 3 + identity, i});
+      const Record& record = tables_.policy.profiles[(i - 1) % shape_.identities];
+      Named named{
+          "web-" + std::to_string(i), "id-web-" + std::to_string(i), {endpoint_v4(i), endpoint_v6(i)}};
+      for (const abi::Address& address : named.addresses)
+        tables_.bound.push_back({address, record.profile, i});
+      named.port_key = random_();
+      if (i <= shape_.local) {
+        named.port = i;
+        named.flags = kEndpointLocal;
       }
-      const std::string name = "web-" + std::to_string(i);
-      const bool local = i <= shape_.local;
-      b.endpoints.push_back({b.strings.add("shop"), b.strings.add(name), b.strings.add("id-" + name),
-                             random_(), local ? i : 0, identity, local ? std::uint32_t{kEndpointLocal} : 0,
-                             first, 2, 0});
+      tables_.endpoints.push_back(std::move(named));
     }
   }
 
   /// Nested ones among them, in both families.
   void make_blocks() {
-    BindingTables& b = tables_.binding;
+    PolicyTables& b = tables_.policy;
     for (std::uint32_t i = 0; i < shape_.blocks; ++i) {
       BlockRecord block;
       const bool v4 = i % 2 == 0;
@@ -163,7 +186,7 @@ class Maker {
       for (std::uint32_t bit = block.prefix_bits; bit < 128; ++bit)
         base.bytes[bit / 8] = static_cast<std::uint8_t>(base.bytes[bit / 8] & ~(0x80u >> bit % 8));
       block.base = base;
-      block.record = 1 + below(3);
+      block.record = below(kWorlds);
       const auto same = [&](const BlockRecord& other) {
         return other.prefix_bits == block.prefix_bits && other.base == block.base;
       };
@@ -182,29 +205,77 @@ inline Tables make_tables(const Shape& shape = {}) {
 
 struct Image {
   std::vector<std::byte> policy;
-  std::vector<std::byte> binding;
+  std::vector<std::vector<std::byte>> shards;
+
+  Sections sections() const {
+    Sections all{policy, {}};
+    for (const auto& shard : shards) all.shards.push_back(shard);
+    return all;
+  }
+  std::size_t bytes() const {
+    std::size_t sum = policy.size();
+    for (const auto& shard : shards) sum += shard.size();
+    return sum;
+  }
+  bool operator==(const Image&) const = default;
 };
 
-inline Digest digest_of(std::span<const std::byte> policy) {
-  return reinterpret_cast<const PolicyHeader*>(policy.data())->digest;
+inline std::uint32_t shard_count(const Tables& tables) {
+  return tables.shards != 0 ? tables.shards : shards_for(tables.bound.size());
+}
+
+/// The number of the `index`-th endpoint, from 0.
+inline std::vector<std::uint32_t> numbers_of(const Tables& tables, std::vector<ShardTables>& shards) {
+  const std::uint32_t count = shard_count(tables);
+  shards.resize(count);
+  std::vector<std::vector<std::pair<std::uint64_t, std::uint32_t>>> members(count);
+  for (std::uint32_t i = 0; i < tables.endpoints.size(); ++i) {
+    const std::uint64_t hash = endpoint_hash(tables.endpoints[i].id);
+    members[shard_of_hash(hash, count - 1)].emplace_back(hash, i);
+  }
+  std::vector<std::uint32_t> numbers(tables.endpoints.size());
+  for (std::uint32_t shard = 0; shard < count; ++shard) {
+    std::sort(members[shard].begin(), members[shard].end(), [&](const auto& a, const auto& b) {
+      return std::tuple(static_cast<std::uint32_t>(a.first), tables.endpoints[a.second].id) <
+             std::tuple(static_cast<std::uint32_t>(b.first), tables.endpoints[b.second].id);
+    });
+    std::vector<std::uint64_t> hashes;
+    for (const auto& [hash, index] : members[shard]) hashes.push_back(hash);
+    const Places places = place_endpoints(hashes).value();
+    shards[shard].shard = shard;
+    shards[shard].shards = count;
+    shards[shard].endpoint_table = places.table;
+    for (std::size_t i = 0; i < members[shard].size(); ++i) {
+      const Named& named = tables.endpoints[members[shard][i].second];
+      shards[shard].endpoints.push_back({"shop", named.name, named.id, named.port_key, named.port,
+                                         named.flags, named.addresses, places.place[i]});
+      numbers[members[shard][i].second] = shard << kEndpointPlaceBits | places.place[i];
+    }
+  }
+  return numbers;
+}
+
+inline std::vector<ShardTables> shard_tables(const Tables& tables) {
+  std::vector<ShardTables> shards;
+  const std::vector<std::uint32_t> numbers = numbers_of(tables, shards);
+  for (const Owned& owned : tables.bound)
+    shards[shard_of_hash(slot_hash(0, owned.address), static_cast<std::uint32_t>(shards.size() - 1))]
+        .bound.push_back({owned.address, owned.profile, owned.owner == 0 ? 0 : numbers[owned.owner - 1]});
+  return shards;
 }
 
 /// The tables must be buildable.
 inline Image build(const Tables& tables) {
   Image image;
   image.policy = std::get<0>(build_policy(tables.policy));
-  image.binding = std::get<0>(build_binding(tables.binding, digest_of(image.policy)));
+  for (const ShardTables& shard : shard_tables(tables))
+    image.shards.push_back(std::get<0>(build_shard(shard)));
   return image;
 }
 
-/// As `bulkheadctl` reads and writes it: each section padded to kSectionAlign.
+/// As `bulkheadctl` reads and writes it.
 inline std::vector<std::byte> file_of(const Image& image) {
-  std::vector<std::byte> file;
-  for (const std::vector<std::byte>* section : {&image.policy, &image.binding}) {
-    file.insert(file.end(), section->begin(), section->end());
-    file.resize((file.size() + kSectionAlign - 1) / kSectionAlign * kSectionAlign);
-  }
-  return file;
+  return join_file(image.sections());
 }
 
 }  // namespace bulkhead::image::sample

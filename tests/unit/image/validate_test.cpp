@@ -16,16 +16,9 @@ namespace {
 using sample::Image;
 
 std::string reason_of(const Image& image, bool check_digests = false) {
-  const auto result = validate(image.policy, image.binding, check_digests);
+  const auto result = validate(image.sections(), check_digests);
   const auto* refusal = std::get_if<Refusal>(&result);
   return refusal ? refusal->reason : "not refused";
-}
-
-const PolicyHeader& policy_header(const Image& image) {
-  return *reinterpret_cast<const PolicyHeader*>(image.policy.data());
-}
-const BindingHeader& binding_header(const Image& image) {
-  return *reinterpret_cast<const BindingHeader*>(image.binding.data());
 }
 
 template <class T>
@@ -36,21 +29,21 @@ T& element(std::vector<std::byte>& section, const TableRef& ref, std::size_t ind
 class Validate : public testing::Test {
  protected:
   PolicyHeader& policy() { return *reinterpret_cast<PolicyHeader*>(image_.policy.data()); }
-  BindingHeader& binding() { return *reinterpret_cast<BindingHeader*>(image_.binding.data()); }
+  ShardHeader& shard() { return *reinterpret_cast<ShardHeader*>(image_.shards[0].data()); }
 
   template <class T>
   T& at(std::size_t index, TableRef PolicyHeader::*ref) {
     return element<T>(image_.policy, policy().*ref, index);
   }
   template <class T>
-  T& at(std::size_t index, TableRef BindingHeader::*ref) {
-    return element<T>(image_.binding, binding().*ref, index);
+  T& at(std::size_t index, TableRef ShardHeader::*ref) {
+    return element<T>(image_.shards[0], shard().*ref, index);
   }
   std::string reason() { return reason_of(image_); }
 
   std::size_t occupied_slot() {
     std::size_t i = 0;
-    while (at<AddressSlot>(i, &BindingHeader::slots).record == 0) ++i;
+    while (at<AddressSlot>(i, &ShardHeader::slots).profile == 0) ++i;
     return i;
   }
 
@@ -62,7 +55,7 @@ TEST_F(Validate, what_the_builder_made_is_accepted) {
 }
 
 TEST_F(Validate, every_flipped_byte_is_refused) {
-  for (std::vector<std::byte>* section : {&image_.policy, &image_.binding})
+  for (std::vector<std::byte>* section : {&image_.policy, &image_.shards[0]})
     for (std::size_t i = 0; i < section->size(); ++i) {
       (*section)[i] ^= std::byte{0x40};
       ASSERT_NE(reason_of(image_, true), "not refused") << "byte " << i;
@@ -73,11 +66,11 @@ TEST_F(Validate, every_flipped_byte_is_refused) {
 TEST_F(Validate, every_flipped_byte_is_refused_or_harmless_without_digests) {
   std::mt19937_64 random(3);
   std::size_t accepted = 0;
-  for (std::vector<std::byte>* section : {&image_.policy, &image_.binding})
+  for (std::vector<std::byte>* section : {&image_.policy, &image_.shards[0]})
     for (std::size_t i = 0; i < section->size(); ++i) {
       const auto flip = static_cast<std::byte>(1u << random() % 8);
       (*section)[i] ^= flip;
-      const auto result = validate(image_.policy, image_.binding, false);
+      const auto result = validate(image_.sections(), false);
       if (const View* view = std::get_if<View>(&result)) {
         ++accepted;
         ASSERT_TRUE(sample::answers_stay_inside(*view, random(), 4)) << "byte " << i;
@@ -90,29 +83,43 @@ TEST_F(Validate, every_flipped_byte_is_refused_or_harmless_without_digests) {
 TEST_F(Validate, every_truncation_is_refused) {
   for (std::size_t bytes = 0; bytes < image_.policy.size(); bytes += 61) {
     const std::vector<std::byte> cut(image_.policy.begin(), image_.policy.begin() + static_cast<long>(bytes));
-    ASSERT_TRUE(std::holds_alternative<Refusal>(validate(cut, image_.binding, false)));
+    ASSERT_TRUE(std::holds_alternative<Refusal>(validate({cut, image_.sections().shards}, false)));
   }
-  for (std::size_t bytes = 0; bytes < image_.binding.size(); bytes += 61) {
-    const std::vector<std::byte> cut(image_.binding.begin(),
-                                     image_.binding.begin() + static_cast<long>(bytes));
-    ASSERT_TRUE(std::holds_alternative<Refusal>(validate(image_.policy, cut, false)));
+  const std::vector<std::byte>& whole = image_.shards[0];
+  for (std::size_t bytes = 0; bytes < whole.size(); bytes += 61) {
+    const std::vector<std::byte> cut(whole.begin(), whole.begin() + static_cast<long>(bytes));
+    ASSERT_TRUE(std::holds_alternative<Refusal>(validate({image_.policy, {cut}}, false)));
   }
 }
 
-TEST_F(Validate, sections_that_are_swapped_or_strangers_are_refused) {
-  std::swap(image_.policy, image_.binding);
+TEST_F(Validate, sections_that_are_swapped_missing_or_out_of_order_are_refused) {
+  std::swap(image_.policy, image_.shards[0]);
   EXPECT_EQ(reason(), "policy section: is of kind 2, expected 1");
-  std::swap(image_.policy, image_.binding);
-  sample::Shape other;
-  other.seed = 2;
-  image_.policy = sample::build(sample::make_tables(other)).policy;
-  EXPECT_EQ(reason().substr(0, 43), "binding section: belongs to policy section ");
+  std::swap(image_.policy, image_.shards[0]);
+  image_.shards.push_back(image_.shards[0]);
+  EXPECT_EQ(reason(), "image: shard 0 of 2 is number 0 of 1");
+  image_.shards.clear();
+  EXPECT_EQ(reason(), "image: has no shard");
+  sample::Tables tables = sample::make_tables();
+  tables.shards = 4;
+  image_ = sample::build(tables);
+  EXPECT_EQ(reason_of(image_, true), "not refused");
+  std::swap(image_.shards[1], image_.shards[2]);
+  EXPECT_EQ(reason(), "image: shard 1 of 4 is number 2 of 4");
+}
+
+TEST_F(Validate, address_in_another_shard_than_its_own_is_refused) {
+  sample::Tables tables = sample::make_tables();
+  tables.shards = 4;
+  image_ = sample::build(tables);
+  shard().shard = 1;
+  EXPECT_NE(reason().find("belongs to shard 0"), std::string::npos) << reason();
 }
 
 TEST_F(Validate, bytes_that_do_not_start_on_an_8_byte_boundary_are_refused) {
   std::vector<std::byte> shifted(image_.policy.size() + 4);
   std::copy(image_.policy.begin(), image_.policy.end(), shifted.begin() + 4);
-  const auto result = validate(std::span(shifted).subspan(4), image_.binding, false);
+  const auto result = validate({std::span(shifted).subspan(4), image_.sections().shards}, false);
   EXPECT_EQ(std::get<Refusal>(result).reason, "policy section: does not start on an 8-byte boundary");
 }
 
@@ -145,7 +152,7 @@ TEST_F(Validate, counts_whose_product_or_sum_overflows_are_refused) {
 }
 
 TEST_F(Validate, moved_tables_are_refused) {
-  binding().endpoints.offset = binding().records.offset;
+  shard().endpoints.offset = shard().slots.offset;
   EXPECT_NE(reason().find("table endpoints: lies at byte"), std::string::npos);
 }
 
@@ -245,58 +252,67 @@ TEST_F(Validate, audited_decisions_are_checked_like_the_others) {
   EXPECT_EQ(reason(), "policy section, table audited_of: 11 elements, expected 12");
 }
 
-TEST_F(Validate, binding_indexes_out_of_range_are_refused) {
+TEST_F(Validate, what_records_and_endpoints_say_is_checked) {
+  std::size_t used = 1;
+  while (at<Record>(used, &PolicyHeader::records).flags == 0) ++used;
+  std::size_t endpoint = 1, remote = 1;
+  while (at<Endpoint>(endpoint, &ShardHeader::endpoints).port == 0) ++endpoint;
+  while (at<Endpoint>(remote, &ShardHeader::endpoints).flags != kEndpointOther) ++remote;
   const auto check = [&](const std::function<void()>& damage, const std::string& expected) {
     image_ = sample::build(sample::make_tables());
     damage();
     EXPECT_EQ(reason(), expected);
   };
-  check([&] { at<Record>(4, &BindingHeader::records).identity = 11; },
-        "binding section, table records, index 4: identity 11, but there are 11");
-  check([&] { at<Record>(4, &BindingHeader::records).subject[1] = 10; },
-        "binding section, table records, index 4: subject class 10, but there are 10");
-  check([&] { at<Record>(1, &BindingHeader::records).peer[0] = 13; },
-        "binding section, table records, index 1: peer class 13, but there are 13");
-  check([&] { at<Endpoint>(3, &BindingHeader::endpoints).port = 1024; },
-        "binding section, table endpoints, index 3: port 1024, expected less than 1024");
-  check([&] { at<Endpoint>(3, &BindingHeader::endpoints).port = 2; },
-        "binding section, table endpoints, index 3: port 2 has another owner");
-  check([&] { at<Endpoint>(3, &BindingHeader::endpoints).flags = 0; },
-        "binding section, table endpoints, index 3: an endpoint is local if, and only if, it has a port");
-  check([&] { at<Endpoint>(0, &BindingHeader::endpoints).flags = kEndpointNode; },
-        "binding section, table endpoints: lacks its none entry");
-  check([&] { at<Endpoint>(3, &BindingHeader::endpoints).addresses_count = 100; },
-        "binding section, table endpoints, index 3: its addresses end beyond the table");
+  const std::string record = "policy section, table records, index " + std::to_string(used) + ": ";
+  check([&] { at<Record>(used, &PolicyHeader::records).identity = 11; },
+        record + "identity 11, but there are 11");
+  check([&] { at<Record>(used, &PolicyHeader::records).subject[1] = 10; },
+        record + "subject class 10, but there are 10");
+  check([&] { at<Record>(used, &PolicyHeader::records).peer[0] = 13; },
+        record + "peer class 13, but there are 13");
+  check([&] { at<Record>(used, &PolicyHeader::records).flags = kRecordWorld; },
+        record + "world among the profiles");
+  const std::string local = "shard, table endpoints, index " + std::to_string(endpoint) + ": ";
+  const std::string other = "shard, table endpoints, index " + std::to_string(remote) + ": ";
+  check([&] { at<Endpoint>(endpoint, &ShardHeader::endpoints).port = 1024; },
+        local + "port 1024, expected less than 1024");
+  check([&] { at<Endpoint>(endpoint, &ShardHeader::endpoints).flags = kEndpointOther; },
+        local + "an endpoint is local if, and only if, it has a port");
+  check([&] { at<Endpoint>(endpoint, &ShardHeader::endpoints).addresses_count = 100; },
+        local + "its addresses end beyond the table");
+  check([&] { at<Endpoint>(remote, &ShardHeader::endpoints).flags = kEndpointNode; },
+        other + "is of this node, but table locals leaves it out");
+  check([&] { at<Endpoint>(0, &ShardHeader::endpoints).flags = kEndpointOther; },
+        "shard, table endpoints: lacks its none entry");
 }
 
 TEST_F(Validate, address_slots_that_a_lookup_would_miss_are_refused) {
   const std::size_t used = occupied_slot();
-  at<AddressSlot>(used, &BindingHeader::slots).address.bytes[3] ^= 1;
+  at<AddressSlot>(used, &ShardHeader::slots).address.bytes[3] ^= 1;
   EXPECT_NE(reason().find("table slots, index"), std::string::npos);
 
   image_ = sample::build(sample::make_tables());
-  at<AddressSlot>(used, &BindingHeader::slots).record = 14;
-  EXPECT_EQ(reason(),
-            "binding section, table slots, index " + std::to_string(used) + ": record 14, but there are 14");
+  at<AddressSlot>(used, &ShardHeader::slots).profile = 0;
+  EXPECT_NE(reason().find("names an address but no profile"), std::string::npos);
 
   image_ = sample::build(sample::make_tables());
-  at<AddressSlot>(used, &BindingHeader::slots).endpoint = 21;
-  EXPECT_NE(reason().find("endpoint 21, but there are 21"), std::string::npos);
-
-  image_ = sample::build(sample::make_tables());
-  at<AddressSlot>(used, &BindingHeader::slots).record = 0;
-  EXPECT_NE(reason().find("names an address but no record"), std::string::npos);
-
-  image_ = sample::build(sample::make_tables());
-  binding().slot_seed += 1;
+  shard().slot_seed += 1;
   EXPECT_NE(reason().find("is at home in slot"), std::string::npos);
+}
+
+TEST_F(Validate, endpoint_number_beyond_the_table_is_nobody) {
+  const std::size_t used = occupied_slot();
+  at<AddressSlot>(used, &ShardHeader::slots).endpoint = 0xffff'ffffu;
+  const auto result = validate(image_.sections(), false);
+  const View& view = std::get<View>(result);
+  EXPECT_TRUE(sample::bound_reads(view, bind(view, at<AddressSlot>(used, &ShardHeader::slots).address)));
 }
 
 TEST_F(Validate, tries_that_are_not_trees_are_refused) {
   const auto trie_is_refused = [&](const std::function<void(std::uint32_t*)>& damage) {
     image_ = sample::build(sample::make_tables());
-    damage(&at<std::uint32_t>(0, &BindingHeader::trie));
-    return reason().find("binding section, table trie") == 0;
+    damage(&at<std::uint32_t>(0, &PolicyHeader::trie));
+    return reason().find("policy section, table trie") == 0;
   };
   EXPECT_TRUE(trie_is_refused([](std::uint32_t* entries) { entries[0] = kTrieChildBit; }));      // itself
   EXPECT_TRUE(trie_is_refused([](std::uint32_t* entries) { entries[0] = kTrieChildBit | 1; }));  // a root
@@ -304,23 +320,23 @@ TEST_F(Validate, tries_that_are_not_trees_are_refused) {
   EXPECT_TRUE(
       trie_is_refused([](std::uint32_t* entries) { entries[0] = kTrieChildBit | 10'000; }));  // nowhere
   EXPECT_TRUE(trie_is_refused([](std::uint32_t* entries) { entries[0] = 0; }));               // no record
-  EXPECT_TRUE(trie_is_refused([](std::uint32_t* entries) { entries[0] = 14; }));
-  EXPECT_TRUE(trie_is_refused([&](std::uint32_t*) { binding().trie_root_v4 = 10'000; }));
-  EXPECT_TRUE(trie_is_refused([&](std::uint32_t*) { binding().trie_root_v6 = binding().trie_root_v4; }));
+  EXPECT_TRUE(trie_is_refused([](std::uint32_t* entries) { entries[0] = 1; }));
+  EXPECT_TRUE(trie_is_refused([&](std::uint32_t*) { policy().trie_root_v4 = 10'000; }));
+  EXPECT_TRUE(trie_is_refused([&](std::uint32_t*) { policy().trie_root_v6 = policy().trie_root_v4; }));
 }
 
 TEST_F(Validate, trie_deeper_than_an_address_is_refused) {
   sample::Tables tables = sample::make_tables();
-  tables.binding.blocks = {{sample::endpoint_v4(0x010203), 128, 1}};
+  tables.policy.blocks = {{sample::endpoint_v4(0x010203), 128, 1}};
   image_ = sample::build(tables);
   ASSERT_EQ(reason(), "not refused");
-  binding().trie_root_v4 = 1;  // three levels below what is now entered at byte 0, and the v6 root at byte 12
-  binding().trie_root_v6 = 0;
+  policy().trie_root_v4 = 1;  // three levels below what is now entered at byte 0, and the v6 root at byte 12
+  policy().trie_root_v6 = 0;
   EXPECT_EQ(reason(), "not refused");
-  tables.binding.blocks = {{sample::endpoint_v6(0x010203), 128, 1}};
+  tables.policy.blocks = {{sample::endpoint_v6(0x010203), 128, 1}};
   image_ = sample::build(tables);
-  binding().trie_root_v4 = 1;
-  binding().trie_root_v6 = 0;
+  policy().trie_root_v4 = 1;
+  policy().trie_root_v6 = 0;
   EXPECT_NE(reason().find("may not have the child"), std::string::npos);
 }
 
@@ -329,10 +345,18 @@ TEST_F(Validate, file_is_split_into_its_sections) {
   ASSERT_EQ(file.size() % kSectionAlign, 0u);
   const auto split = std::get<Sections>(split_file(file));
   EXPECT_TRUE(std::ranges::equal(split.policy, image_.policy));
-  EXPECT_TRUE(std::ranges::equal(split.binding, image_.binding));
+  ASSERT_EQ(split.shards.size(), 1u);
+  EXPECT_TRUE(std::ranges::equal(split.shards[0], image_.shards[0]));
+  sample::Tables tables = sample::make_tables();
+  tables.shards = 8;
+  const Image many = sample::build(tables);
+  const std::vector<std::byte> large = sample::file_of(many);
+  const auto parts = std::get<Sections>(split_file(large));
+  ASSERT_EQ(parts.shards.size(), 8u);
+  for (std::size_t i = 0; i < 8; ++i) EXPECT_TRUE(std::ranges::equal(parts.shards[i], many.shards[i]));
 }
 
-TEST_F(Validate, file_with_less_or_more_than_two_sections_is_refused) {
+TEST_F(Validate, file_with_less_or_more_than_its_sections_is_refused) {
   std::vector<std::byte> file = sample::file_of(image_);
   for (std::size_t bytes = 0; bytes < file.size() - kSectionAlign; bytes += 61)
     ASSERT_TRUE(std::holds_alternative<Refusal>(split_file(std::span(file).first(bytes))));
@@ -352,15 +376,11 @@ TEST_F(Validate, empty_cluster_is_an_image) {
   p.identities.resize(1);
   p.policies.resize(1);
   p.rules.resize(1);
-  BindingTables& b = tables.binding;
-  b.records = {{}, {0, {kNoSubject, kNoSubject}, {0, 0}, 0}};
-  b.world_record_v4 = b.world_record_v6 = 1;
-  b.endpoints.resize(1);
+  p.worlds = {{0, 0, {kNoSubject, kNoSubject}, {0, 0}, kRecordWorld}};
   image_ = sample::build(tables);
   ASSERT_EQ(reason_of(image_, true), "not refused");
-  const View view = std::get<View>(validate(image_.policy, image_.binding));
+  const View view = std::get<View>(validate(image_.sections()));
   EXPECT_TRUE(sample::answers_stay_inside(view, 1, 100));
-  EXPECT_EQ(policy_header(image_).digest, binding_header(image_).policy);
 }
 
 }  // namespace

@@ -79,7 +79,7 @@ TEST_F(ChannelTest, a_port_list_that_overstates_its_count_is_refused) {
 TEST_F(ChannelTest, a_refusal_leaves_the_channel_usable) {
   dataplane.refuse_swaps("the image is too old");
   try {
-    channel.swap(1, 0, 0);
+    channel.swap(1, {});
     FAIL() << "the refusal was not seen";
   } catch (const RequestRefused& refused) {
     EXPECT_STREQ(refused.what(), "the image is too old");

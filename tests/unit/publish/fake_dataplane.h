@@ -32,23 +32,28 @@ class FakeDataplane {
  public:
   struct Published {
     std::uint64_t generation;
-    std::uint64_t policy_inode;
-    std::uint64_t binding_inode;
-    int seals;  // that both sections have
-    std::string policy;
-    std::string binding;
+    std::vector<std::uint64_t> inodes;  // of the policy section, then of the shards
+    std::vector<std::string> sections;
+    std::vector<bool> sent;
+    int seals;  // that all sections have
 
+    image::Sections bytes_of_all() const {
+      image::Sections all{bytes(sections.at(0)), {}};
+      for (std::size_t i = 1; i < sections.size(); ++i) all.shards.push_back(bytes(sections[i]));
+      return all;
+    }
     /// The port key that the image ties to this port; 0: none.
     std::uint64_t key_of(std::uint32_t port) const {
-      const auto view = image::validate(bytes(policy), bytes(binding));
-      const auto* valid = std::get_if<image::View>(&view);
-      for (std::uint64_t i = 1; valid != nullptr && i < valid->binding->endpoints.count; ++i) {
-        if (valid->endpoints[i].port == port) return valid->endpoints[i].port_key;
-      }
-      return 0;
+      const auto view = image::validate(bytes_of_all());
+      std::uint64_t key = 0;
+      if (const auto* valid = std::get_if<image::View>(&view))
+        valid->for_each_local([&](std::uint32_t number) {
+          if (valid->endpoint(number).port == port) key = valid->endpoint(number).port_key;
+        });
+      return key;
     }
     image::Digest digest() const {
-      const auto view = image::validate(bytes(policy), bytes(binding));
+      const auto view = image::validate(bytes_of_all());
       const auto* valid = std::get_if<image::View>(&view);
       return valid == nullptr ? image::Digest{} : image::image_digest(*valid);
     }
@@ -79,6 +84,11 @@ class FakeDataplane {
   void answer_next_with(std::string bytes) {
     std::lock_guard lock(mutex_);
     canned_.push_back(std::move(bytes));
+  }
+  /// From now on it has none of the sections that it was sent.
+  void forget_sections() {
+    std::lock_guard lock(mutex_);
+    forgetful_ = true;
   }
   void refuse_swaps(std::string why) {
     std::lock_guard lock(mutex_);
@@ -168,7 +178,7 @@ class FakeDataplane {
 
   bool answer(int client) {
     std::vector<char> buffer(abi::kMessageBytesMax);
-    alignas(cmsghdr) char control[CMSG_SPACE(8 * sizeof(int))];
+    alignas(cmsghdr) char control[CMSG_SPACE(abi::kSectionsMax * sizeof(int))];
     iovec vector{buffer.data(), buffer.size()};
     msghdr message{};
     message.msg_iov = &vector;
@@ -239,11 +249,24 @@ class FakeDataplane {
         std::memcpy(&swap, buffer.data(), sizeof swap);
         if (!swap_refusal_.empty()) return refuse(client, header, swap_refusal_);
         if (swap.generation <= generation_) return refuse(client, header, "generation does not rise");
+        Published now{swap.generation, {}, {}, {}, ~0};
+        auto fd = fds.begin();
+        for (std::uint32_t i = 0; i < swap.sections; ++i) {
+          now.sent.push_back(swap.is_new[i] != 0);
+          if (swap.is_new[i] != 0) {
+            now.seals &= ::fcntl(fd->get(), F_GET_SEALS);
+            now.inodes.push_back(inode(fd->get()));
+            now.sections.push_back(content((fd++)->get()));
+            continue;
+          }
+          if (forgetful_ || published_.empty() || i >= published_.back().sections.size())
+            return refuse(client, header, "a section is not of the enforced image");
+          now.inodes.push_back(published_.back().inodes[i]);
+          now.sections.push_back(published_.back().sections[i]);
+        }
         generation_ = swap.generation;
         log_.push_back("swap " + std::to_string(swap.generation));
-        published_.push_back({swap.generation, inode(fds.at(0).get()), inode(fds.at(1).get()),
-                              ::fcntl(fds[0].get(), F_GET_SEALS) & ::fcntl(fds[1].get(), F_GET_SEALS),
-                              content(fds[0].get()), content(fds[1].get())});
+        published_.push_back(std::move(now));
         digest_ = published_.back().digest();
         abi::SwapReply done{};
         done.generation = swap.generation;
@@ -309,6 +332,7 @@ class FakeDataplane {
   std::mutex mutex_;
   std::vector<std::string> canned_;
   std::string swap_refusal_;
+  bool forgetful_ = false;
   std::string attach_refusal_;
   std::uint32_t event_before_answer_ = 0;
   std::vector<abi::PortLost> pending_events_;

@@ -39,9 +39,7 @@ class PublisherTest : public ::testing::Test {
   Channel channel = Channel::connect(path, "test", 5000);
   Publisher publisher;
 
-  void offer(const compile::Output& image) {
-    EXPECT_EQ(publisher.offer(image.policy, image.binding), std::nullopt);
-  }
+  void offer(const compile::Output& image) { EXPECT_EQ(publisher.offer(image.image), std::nullopt); }
 };
 
 TEST(SealedMemfd, nobody_can_change_it_any_more) {
@@ -70,12 +68,14 @@ TEST_F(PublisherTest, bytes_that_are_no_image_are_not_wanted) {
   offer(good);
   const Generation before = publisher.wanted();
   auto broken = image_of({"a", "b"});
-  broken.binding.back() ^= std::byte{1};
-  EXPECT_NE(publisher.offer(broken.policy, broken.binding), std::nullopt);
+  auto bytes = *broken.image.shards[0];
+  bytes[offsetof(image::ShardHeader, shards)] ^= std::byte{2};
+  broken.image.shards[0] = std::make_shared<const std::vector<std::byte>>(bytes);
+  EXPECT_NE(publisher.offer(broken.image), std::nullopt);
   EXPECT_EQ(publisher.wanted(), before);
 }
 
-TEST_F(PublisherTest, an_unchanged_policy_section_is_the_same_memfd) {
+TEST_F(PublisherTest, an_unchanged_policy_section_is_not_sent_again) {
   offer(image_of({"a"}));
   publisher.deliver(channel);
   auto next = image_of({"a"});
@@ -91,11 +91,23 @@ TEST_F(PublisherTest, an_unchanged_policy_section_is_the_same_memfd) {
   next = std::get<compile::Output>(
       compile::compile({.cluster = cluster, .policies = none, .ports = {{"a", 9, 77}}}));
   offer(next);
-  EXPECT_TRUE(publisher.deliver(channel).shared_policy);
+  const Delivery delivery = publisher.deliver(channel);
+  EXPECT_TRUE(delivery.shared_policy);
+  EXPECT_EQ(delivery.sent, 1u);
   const auto published = dataplane.published();
   ASSERT_EQ(published.size(), 2u);
-  EXPECT_EQ(published[0].policy_inode, published[1].policy_inode);
-  EXPECT_NE(published[0].binding_inode, published[1].binding_inode);
+  EXPECT_FALSE(published[1].sent[0]);
+  EXPECT_TRUE(published[1].sent[1]);
+  EXPECT_NE(published[0].inodes[1], published[1].inodes[1]);
+}
+
+TEST_F(PublisherTest, a_data_plane_that_lost_the_sections_gets_all_of_them) {
+  offer(image_of({"a"}));
+  publisher.deliver(channel);
+  offer(image_of({"a", "b"}));
+  dataplane.forget_sections();
+  EXPECT_EQ(publisher.deliver(channel).sent, 2u);
+  EXPECT_FALSE(publisher.pending());
 }
 
 TEST_F(PublisherTest, what_is_enforced_already_is_not_sent_again) {
@@ -104,7 +116,7 @@ TEST_F(PublisherTest, what_is_enforced_already_is_not_sent_again) {
   publisher.deliver(channel);
   Publisher restarted;
   restarted.connected(channel.hello());
-  EXPECT_EQ(restarted.offer(image.policy, image.binding), std::nullopt);
+  EXPECT_EQ(restarted.offer(image.image), std::nullopt);
   EXPECT_FALSE(restarted.pending());
   EXPECT_EQ(restarted.wanted(), restarted.enforced());
   EXPECT_EQ(restarted.wanted().number, 1u);

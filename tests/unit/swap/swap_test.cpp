@@ -29,7 +29,17 @@ Section section(std::span<const std::byte> bytes) {
 }
 
 std::variant<std::unique_ptr<Enforced>, std::string> try_load(const Image& image, std::uint64_t generation) {
-  return load(section(image.policy), section(image.binding), generation);
+  std::vector<SharedSection> sections;
+  const auto add = [&](std::span<const std::byte> bytes) -> std::string {
+    auto checked = check(section(bytes));
+    if (checked.index() != 0) return std::get<1>(checked);
+    sections.push_back(std::get<0>(std::move(checked)));
+    return "";
+  };
+  if (const std::string wrong = add(image.policy); !wrong.empty()) return wrong;
+  for (const auto& shard : image.shards)
+    if (const std::string wrong = add(shard); !wrong.empty()) return wrong;
+  return load(std::move(sections), generation);
 }
 
 std::unique_ptr<Enforced> image_of(std::uint64_t generation) {
@@ -98,9 +108,13 @@ TEST(Load, damaged_or_mismatched_sections_are_refused_with_a_reason) {
     ASSERT_EQ(loaded.index(), 1u) << at;
     EXPECT_EQ(std::get<1>(loaded).rfind("image refused: ", 0), 0u);
   }
-  Image swapped{image.binding, image.policy};
+  const Image swapped{image.shards[0], {image.policy}};
   EXPECT_EQ(try_load(swapped, 1).index(), 1u);
-  image.binding.resize(image.binding.size() - 64);
+  const Image without{image.policy, {}};
+  EXPECT_EQ(try_load(without, 1).index(), 1u);
+  const Image twice{image.policy, {image.shards[0], image.shards[0]}};
+  EXPECT_EQ(try_load(twice, 1).index(), 1u);
+  image.shards[0].resize(image.shards[0].size() - 64);
   EXPECT_EQ(try_load(image, 1).index(), 1u);
 }
 
@@ -193,7 +207,7 @@ TEST(Publisher, readers_under_a_storm_of_swaps_always_hold_one_whole_image) {
       const Enforced* now = publisher.current();
       // An unmapped image would be a fault here.
       if (now->generation < last || now->view.policy->magic != image::kMagic ||
-          !(now->view.binding->policy == now->view.policy->digest))
+          now->view.shards[0].header->magic != image::kMagic)
         ++wrong;
       last = now->generation;
       if (++rounds % 16 == 0) {

@@ -108,35 +108,31 @@ inline std::unique_ptr<swap::Enforced> make_image(Policy policy, std::uint64_t g
     }
   }
 
-  BindingTables b;
-  b.records.resize(1);
-  b.endpoints.resize(1);
-  for (std::uint32_t who : {kWeb, kApi, kDb}) {
-    b.records.push_back({who, {who, who}, {who, who}, kRecordEndpoint});
-    const auto first = static_cast<std::uint32_t>(b.addresses.size());
-    for (const abi::Address& address : {abi::address_v4(ip4(who)), ip6(who)}) {
-      b.addresses.push_back(address);
-      b.bound.push_back({address, who, who});
-    }
-    b.endpoints.push_back({b.strings.add("shop"), b.strings.add("e" + std::to_string(who)),
-                           b.strings.add("id" + std::to_string(who)), who == kApi ? api_key : 100 + who, who,
-                           who, kEndpointLocal, first, 2, 0});
-  }
-  b.records.push_back({0, {kNoSubject, kNoSubject}, {4, 4}, kRecordNode});
-  b.records.push_back({0, {kNoSubject, kNoSubject}, {5, 5}, 0});
-  b.endpoints.push_back({b.strings.add("node"), b.strings.add("node"), b.strings.add("node"), 0, 0, 0,
-                         kEndpointNode, static_cast<std::uint32_t>(b.addresses.size()), 1, 0});
-  b.addresses.push_back(abi::address_v4(kNode4));
-  b.bound.push_back({abi::address_v4(kNode4), 4, 4});
-  b.world_record_v4 = b.world_record_v6 = 5;
-  b.gateway_v4 = abi::address_v4(kGateway4);
-  b.gateway_v6 = ip6(0xfe);
+  p.gateway_v4 = abi::address_v4(kGateway4);
+  p.gateway_v6 = ip6(0xfe);
+  for (std::uint32_t who : {kWeb, kApi, kDb})
+    p.profiles.push_back({who, who, {who, who}, {who, who}, kRecordEndpoint});
+  p.profiles.push_back({kHost, 0, {kNoSubject, kNoSubject}, {4, 4}, kRecordNode});
+  p.worlds = {{0, 0, {kNoSubject, kNoSubject}, {5, 5}, kRecordWorld}};
 
-  const auto policy_bytes = std::get<0>(build_policy(p));
-  const auto binding_bytes =
-      std::get<0>(build_binding(b, reinterpret_cast<const PolicyHeader*>(policy_bytes.data())->digest));
-  auto one = swap::Section::copy(policy_bytes), two = swap::Section::copy(binding_bytes);
-  auto loaded = swap::load(std::move(std::get<0>(one)), std::move(std::get<0>(two)), generation);
+  std::vector<abi::Address> addresses[kHost + 1];
+  ShardTables shard;
+  shard.endpoint_table = 8;
+  for (std::uint32_t who : {kWeb, kApi, kDb, kHost}) {
+    addresses[who] = {abi::address_v4(ip4(who))};
+    if (who != kHost) addresses[who].push_back(ip6(who));
+    for (const abi::Address& address : addresses[who]) shard.bound.push_back({address, who, who});
+  }
+  const std::string names[] = {"", "e1", "e2", "e3", "node"}, ids[] = {"", "id1", "id2", "id3", "node"};
+  for (std::uint32_t who : {kWeb, kApi, kDb})
+    shard.endpoints.push_back({"shop", names[who], ids[who], who == kApi ? api_key : 100 + who, who,
+                               kEndpointLocal, addresses[who], who});
+  shard.endpoints.push_back({"", names[kHost], ids[kHost], 0, 0, kEndpointNode, addresses[kHost], kHost});
+
+  std::vector<swap::SharedSection> sections;
+  for (const auto& bytes : {std::get<0>(build_policy(p)), std::get<0>(build_shard(shard))})
+    sections.push_back(std::get<0>(swap::check(std::move(std::get<0>(swap::Section::copy(bytes))))));
+  auto loaded = swap::load(std::move(sections), generation);
   if (const auto* wrong = std::get_if<1>(&loaded)) throw std::runtime_error(*wrong);
   return std::move(std::get<0>(loaded));
 }
@@ -308,12 +304,12 @@ class Village : public testing::Test {
   };
 
   void open_ports(swap::Enforced& enforced) {
-    for (std::uint32_t i = 1; i < enforced.view.binding->endpoints.count; ++i) {
-      const image::Endpoint& endpoint = enforced.view.endpoints[i];
+    enforced.view.for_each_local([&](std::uint32_t number) {
+      const image::Endpoint& endpoint = enforced.view.endpoint(number);
       const port::Port* port = endpoint.port != 0 ? ports_.at(endpoint.port) : nullptr;
       if (port != nullptr && port->request().port_key == endpoint.port_key)
-        enforced.endpoint_of_port[endpoint.port] = i;
-    }
+        enforced.endpoint_of_port[endpoint.port] = number;
+    });
   }
   void drain(std::uint32_t number) {
     for (rte_ring* ring : {ends_[number].in, ends_[number].out})

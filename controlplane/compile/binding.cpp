@@ -1,0 +1,155 @@
+#include "controlplane/compile/binding.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "controlplane/compile/intern.h"
+#include "dataplane/image/query.h"
+
+namespace bulkhead::compile {
+
+void Binding::put(std::string key, const Owner& owner, std::span<const Address> addresses) {
+  const auto [known, is_new] = entries_.try_emplace(std::move(key));
+  if (!is_new)
+    leave(*known->second);
+  else
+    known->second = std::make_unique<Entry>();
+  Entry& entry = *known->second;
+  entry.key = &known->first;
+  entry.text.clear();
+  entry.text.append(owner.namespace_name).append(owner.name).append(owner.id);
+  const std::string_view text = entry.text;
+  entry.owner = owner;
+  entry.owner.namespace_name = text.substr(0, owner.namespace_name.size());
+  entry.owner.name = text.substr(owner.namespace_name.size(), owner.name.size());
+  entry.owner.id = text.substr(text.size() - owner.id.size());
+  entry.hash = image::endpoint_hash(owner.id);
+  entry.place = 0;
+  entry.addresses.clear();
+  entry.profiles.clear();
+  for (const Address& each : addresses) {
+    entry.addresses.push_back(each.address);
+    entry.profiles.push_back(each.profile);
+  }
+  enter(entry);
+}
+
+void Binding::remove(const std::string& key) {
+  const auto known = entries_.find(key);
+  if (known == entries_.end()) return;
+  leave(*known->second);
+  entries_.erase(known);
+}
+
+const std::string* Binding::owner(const abi::Address& address) {
+  for (const auto& [entry, which] : shard_of(address).addresses)
+    if (entry->addresses[which] == address) return entry->key;
+  return nullptr;
+}
+
+Binding::Shard& Binding::shard_of(const abi::Address& address) {
+  return shards_[image::shard_of_hash(image::slot_hash(0, address),
+                                      static_cast<std::uint32_t>(shards_.size() - 1))];
+}
+
+/// Beside its first address, so that most changes are of one shard.
+std::uint32_t Binding::home_of(const Entry& entry) const {
+  const std::uint64_t hash =
+      entry.addresses.empty() ? entry.hash : image::slot_hash(0, entry.addresses.front());
+  return image::shard_of_hash(hash, static_cast<std::uint32_t>(shards_.size() - 1));
+}
+
+std::uint32_t Binding::number_of(const Entry& entry) const {
+  return entry.owner.flags == 0 ? 0 : home_of(entry) << image::kEndpointPlaceBits | entry.place;
+}
+
+void Binding::enter(Entry& entry) {
+  if (entry.owner.flags != 0) {
+    Shard& home = shards_[home_of(entry)];
+    home.endpoints.push_back(&entry);
+    home.moved = home.dirty = true;
+  }
+  for (std::uint32_t i = 0; i < entry.addresses.size(); ++i) {
+    Shard& shard = shard_of(entry.addresses[i]);
+    shard.addresses.emplace_back(&entry, i);
+    shard.dirty = true;
+  }
+  address_count_ += entry.addresses.size();
+}
+
+void Binding::leave(Entry& entry) {
+  if (entry.owner.flags != 0) {
+    Shard& home = shards_[home_of(entry)];
+    std::erase(home.endpoints, &entry);
+    home.moved = home.dirty = true;
+  }
+  for (const abi::Address& address : entry.addresses) {
+    Shard& shard = shard_of(address);
+    std::erase_if(shard.addresses, [&](const auto& one) { return one.first == &entry; });
+    shard.dirty = true;
+  }
+  address_count_ -= entry.addresses.size();
+}
+
+void Binding::divide(std::uint32_t shards) {
+  shards_ = std::vector<Shard>(shards);
+  address_count_ = 0;
+  for (auto& [key, entry] : entries_) enter(*entry);
+}
+
+/// Endpoints that stand elsewhere now take the shards of their addresses along.
+void Binding::place(Shard& shard) {
+  shard.moved = false;
+  const auto order = [](const Entry* entry) {
+    return std::tuple(static_cast<std::uint32_t>(entry->hash), entry->owner.id, entry->owner.namespace_name,
+                      entry->owner.name);
+  };
+  std::sort(shard.endpoints.begin(), shard.endpoints.end(),
+            [&](const Entry* a, const Entry* b) { return order(a) < order(b); });
+  std::vector<std::uint64_t> hashes;
+  for (const Entry* entry : shard.endpoints) hashes.push_back(entry->hash);
+  const auto places = image::place_endpoints(hashes);
+  if (!places) {
+    shard.moved = true;
+    throw Refused{"a shard has no room for " + std::to_string(hashes.size()) + " endpoints"};
+  }
+  shard.table = places->table;
+  for (std::size_t i = 0; i < shard.endpoints.size(); ++i) {
+    Entry& entry = *shard.endpoints[i];
+    if (entry.place == places->place[i]) continue;
+    entry.place = places->place[i];
+    for (const abi::Address& address : entry.addresses) shard_of(address).dirty = true;
+  }
+}
+
+std::vector<image::SectionBytes> Binding::build(std::uint64_t section_bytes_max) {
+  const std::uint32_t wanted = image::shards_for(address_count_);
+  if (wanted != shards_.size()) divide(wanted);
+  for (Shard& shard : shards_)
+    if (shard.moved) place(shard);
+  std::vector<image::SectionBytes> sections;
+  for (std::uint32_t number = 0; number < shards_.size(); ++number) {
+    Shard& shard = shards_[number];
+    if (shard.dirty) {
+      image::ShardTables tables;
+      tables.shard = number;
+      tables.shards = static_cast<std::uint32_t>(shards_.size());
+      tables.endpoint_table = shard.table;
+      for (const Entry* entry : shard.endpoints)
+        tables.endpoints.push_back({entry->owner.namespace_name, entry->owner.name, entry->owner.id,
+                                    entry->owner.port_key, entry->owner.port, entry->owner.flags,
+                                    entry->addresses, entry->place});
+      for (const auto& [entry, which] : shard.addresses)
+        tables.bound.push_back({entry->addresses[which], entry->profiles[which], number_of(*entry)});
+      auto built = image::build_shard(tables, {section_bytes_max});
+      if (auto* refusal = std::get_if<image::Refusal>(&built)) throw Refused{std::move(refusal->reason)};
+      shard.bytes = std::make_shared<const std::vector<std::byte>>(std::get<0>(std::move(built)));
+      shard.dirty = false;
+    }
+    sections.push_back(shard.bytes);
+  }
+  return sections;
+}
+
+}  // namespace bulkhead::compile

@@ -1,0 +1,80 @@
+// Addresses and endpoints in shards, each rebuilt only where something in it changed.
+//
+// Owners are put in and taken out by the key of put(); build() gives the sections, the same bytes whatever the order in
+// which things came to be as they are. An owner stands in the shard of its first address, at a place that follows from its id:
+// image/format.h. One thread at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "controlplane/compile/compile.h"
+#include "dataplane/image/builder.h"
+
+namespace bulkhead::compile {
+
+class Binding {
+ public:
+  struct Owner {
+    std::string_view namespace_name, name, id;
+    std::uint64_t port_key = 0;
+    std::uint32_t port = 0;
+    std::uint32_t flags = image::kEndpointOther;  // 0: its addresses are nobody's with a name
+  };
+  struct Address {
+    abi::Address address;
+    image::Profile profile = 0;
+    bool operator==(const Address&) const = default;
+  };
+
+  /// In place of what had this key, if anything. `key` is unlike any other owner's.
+  void put(std::string key, const Owner& owner, std::span<const Address> addresses);
+  void remove(const std::string& key);
+
+  /// The key of an address's owner; null where nobody has it.
+  const std::string* owner(const abi::Address& address);
+  std::size_t addresses() const { return address_count_; }
+
+  /// Every shard; those without a change are the very bytes of before. Throws Refused with the builder's reason; the
+  /// next build() then tries again.
+  std::vector<image::SectionBytes> build(std::uint64_t section_bytes_max);
+
+ private:
+  struct Entry {
+    const std::string* key = nullptr;  // of entries_
+    std::string text;                  // what the owner's names point into
+    Owner owner;
+    std::uint64_t hash = 0;
+    std::uint32_t place = 0;  // in its shard; 0: not placed yet, or without a name
+    std::vector<abi::Address> addresses;
+    std::vector<image::Profile> profiles;
+  };
+  struct Shard {
+    std::vector<Entry*> endpoints;                            // with names; in the order of their places
+    std::vector<std::pair<Entry*, std::uint32_t>> addresses;  // whose, which; any order
+    std::uint32_t table = 0;                                  // places
+    bool moved = true;                                        // places are to be worked out
+    bool dirty = true;                                        // bytes are to be made
+    image::SectionBytes bytes;
+  };
+
+  Shard& shard_of(const abi::Address& address);
+  std::uint32_t home_of(const Entry& entry) const;
+  std::uint32_t number_of(const Entry& entry) const;
+  void enter(Entry& entry);
+  void leave(Entry& entry);
+  void divide(std::uint32_t shards);
+  void place(Shard& shard);
+
+  std::unordered_map<std::string, std::unique_ptr<Entry>> entries_;
+  std::vector<Shard> shards_ = std::vector<Shard>(1);
+  std::size_t address_count_ = 0;
+};
+
+}  // namespace bulkhead::compile
