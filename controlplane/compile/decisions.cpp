@@ -129,7 +129,10 @@ void Decisions::settle_equals(std::uint32_t port_class, std::uint32_t rule) {
   const int held_weight = weight(tier, rules_.rules[held].rule->action);
   const int weight_brought = weight(tier, rules_.rules[rule].rule->action);
   if (held_weight == weight_brought) {
-    if (stricter(rule, held)) held = rule;
+    if (!stricter(rule, held)) return;
+    for (Dispute& dispute : disputes_)
+      if (dispute.port_class == port_class && dispute.winner == held) dispute.winner = rule;
+    held = rule;
     return;
   }
   const std::uint32_t loser = held_weight < weight_brought ? held : rule;
