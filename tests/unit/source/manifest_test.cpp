@@ -228,7 +228,8 @@ TEST(Manifest, what_a_policy_warns_of_is_kept) {
   const Manifests read = read_manifests(
       std::vector<policies::File>{{"a.yaml",
                                    "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
-                                   "metadata: {name: a, namespace: shop}\nspec: {action: AUDIT}\n"}});
+                                   "metadata: {name: a, namespace: shop}\nspec: {rules: [{from: [{source: "
+                                   "{principals: [alien/ns/a/sa/b]}}]}]}\n"}});
   EXPECT_TRUE(read.ok());
   ASSERT_EQ(read.warnings.size(), 1u);
   EXPECT_EQ(read.warnings[0].origin.file, "a.yaml");

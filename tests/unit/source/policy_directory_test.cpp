@@ -73,7 +73,7 @@ TEST_F(PolicyDirectoryTest, warnings_are_of_the_set_in_force) {
         "apiVersion: security.istio.io/v1\n"
         "kind: AuthorizationPolicy\n"
         "metadata: {name: NAME, namespace: shop}\n"
-        "spec: {action: AUDIT}\n");
+        "spec: {rules: [{from: [{source: {principals: [alien/ns/a/sa/b]}}]}]}\n");
   EXPECT_TRUE(directory.reload());
   ASSERT_EQ(directory.health().warnings.size(), 1u);
   EXPECT_EQ(directory.health().warnings[0].origin.line, 4u);
