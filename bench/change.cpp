@@ -30,6 +30,7 @@ using Clock = std::chrono::steady_clock;
 struct Options {
   Shape shape{30'000, 6'000, 1'000, 30'000, 30};
   std::uint32_t rounds = 200;
+  bool known_only = false;
   bool json = false;
 };
 
@@ -62,8 +63,8 @@ class Node {
   }
 
   std::vector<Event> run() {
-    std::vector<Event> events;
-    events.push_back(known_labels());
+    std::vector<Event> events = {known_labels()};
+    if (options_.known_only) return events;
     events.push_back(new_labels());
     events.push_back(one_policy());
     events.push_back(namespace_relabelled());
@@ -193,6 +194,7 @@ int run(int argc, char** argv) {
       "namespaces", po::value(&shape.namespaces)->default_value(shape.namespaces))(
       "local", po::value(&shape.local_pods)->default_value(shape.local_pods), "pods of this node")(
       "rounds", po::value(&options.rounds)->default_value(options.rounds))(
+      "known-only", po::bool_switch(&options.known_only), "labels that others bear, and nothing else")(
       "output,o", po::value(&output)->default_value(output), "table or json");
   po::variables_map values;
   try {

@@ -95,11 +95,11 @@ Image make_image(policies::Direction half, std::uint32_t others) {
   if (const auto* refusal = std::get_if<compile::Refusal>(&compiled)) throw Failure(refusal->reason);
   const auto& output = std::get<compile::Output>(compiled);
   Image image{{}, output.image.bytes()};
-  const auto add = [&](const image::SectionBytes& bytes) {
+  const auto add_section = [&](const image::SectionBytes& bytes) {
     image.sections.push_back({image::digest_of(*bytes), publish::sealed_memfd("section", *bytes).release()});
   };
-  add(output.image.policy);
-  for (const image::SectionBytes& shard : output.image.shards) add(shard);
+  add_section(output.image.policy);
+  for (const image::SectionBytes& shard : output.image.shards) add_section(shard);
   return image;
 }
 

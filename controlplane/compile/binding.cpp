@@ -9,6 +9,11 @@
 
 namespace bulkhead::compile {
 
+void Binding::expect(std::size_t addresses) {
+  entries_.reserve(addresses);
+  shards_ = std::vector<Shard>(image::shards_for(addresses));
+}
+
 void Binding::put(std::string key, const Owner& owner, std::span<const Address> addresses) {
   const auto [known, is_new] = entries_.try_emplace(std::move(key));
   if (!is_new)

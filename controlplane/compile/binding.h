@@ -33,6 +33,9 @@ class Binding {
     bool operator==(const Address&) const = default;
   };
 
+  /// About so many addresses will come: shards need not be divided again. Before the first put().
+  void expect(std::size_t addresses);
+
   /// In place of what had this key, if anything. `key` is unlike any other owner's.
   void put(std::string key, const Owner& owner, std::span<const Address> addresses);
   void remove(const std::string& key);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <tuple>
+#include <unordered_set>
 
 #include "dataplane/abi/telemetry.h"
 #include "policies/model/address.h"
@@ -30,7 +31,7 @@ void collect_namespaces(const policies::Cluster& cluster, Census& census) {
   std::unordered_map<std::string_view, const policies::Labels*> known;
   for (const auto& declared : cluster.namespaces) known.emplace(declared.name, &declared.labels);
   for (const auto& endpoint : cluster.endpoints) known.emplace(endpoint.namespace_name, &kNoLabels);
-  for (const auto& [name, labels] : known) census.namespaces.push_back({name, labels, 0, 0});
+  for (const auto& [name, labels] : known) census.namespaces.push_back({name, labels, 0, 0, false});
   std::sort(census.namespaces.begin(), census.namespaces.end(),
             [](const auto& a, const auto& b) { return a.name < b.name; });
 }
@@ -38,12 +39,12 @@ void collect_namespaces(const policies::Cluster& cluster, Census& census) {
 using NodeIndex = std::unordered_map<std::string_view, std::uint32_t>;
 
 NodeIndex collect_nodes(const Input& input, Census& census) {
-  std::vector<std::string_view> names = {input.node.name};
-  for (const auto& node : input.cluster.nodes) names.push_back(node.name);
+  std::unordered_set<std::string_view> known = {input.node.name};
+  for (const auto& node : input.cluster.nodes) known.insert(node.name);
   for (const auto& endpoint : input.cluster.endpoints)
-    if (!endpoint.node.empty()) names.push_back(endpoint.node);
+    if (!endpoint.node.empty()) known.insert(endpoint.node);
+  std::vector<std::string_view> names(known.begin(), known.end());
   std::sort(names.begin(), names.end());
-  names.erase(std::unique(names.begin(), names.end()), names.end());
   NodeIndex index;
   for (const auto name : names) {
     index.emplace(name, static_cast<std::uint32_t>(census.nodes.size()));
@@ -156,7 +157,9 @@ void number_identities(Census& census) {
   }
   for (auto& member : census.members) {
     member.identity = candidates[member.identity].final_index;
-    census.identities[member.identity].subject |= member.subject;
+    IdentityEntry& identity = census.identities[member.identity];
+    identity.subject |= member.subject;
+    census.namespaces[identity.namespace_index].subjects |= member.subject;
   }
 }
 

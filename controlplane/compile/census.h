@@ -20,6 +20,7 @@ struct NamespaceEntry {
   const policies::Labels* labels = nullptr;  // never null
   std::uint32_t identities_first = 0;        // its identities are neighbours
   std::uint32_t identities_count = 0;
+  bool subjects = false;  // some endpoint of it is judged here
 };
 
 struct IdentityEntry {

@@ -47,6 +47,7 @@ Binding::Owner owner_of(const policies::Endpoint& endpoint, const LocalPort* por
 
 /// Who owns what, for a first time. Of bound addresses, members' come first, in their order.
 void bind(const Census& census, const Profiles& profiles, Binding& binding) {
+  binding.expect(profiles.bound.size());
   std::vector<Binding::Address> addresses;
   auto bound = profiles.bound.begin();
   const auto gather = [&](const auto& is_owners) {
@@ -66,6 +67,35 @@ void bind(const Census& census, const Profiles& profiles, Binding& binding) {
     const std::uint32_t flags = index == census.own_node ? std::uint32_t{image::kEndpointNode} : 0;
     binding.put(key_of_node(name), {"", "host", name, 0, 0, flags}, addresses);
   }
+}
+
+/// Of everything that bind() binds: shards of one fingerprint are the same.
+identity::Id fingerprint(const Census& census, const Profiles& profiles) {
+  std::string all;
+  all.reserve(profiles.bound.size() * 96);
+  const auto append = [&](const auto& value) {
+    all.append(reinterpret_cast<const char*>(&value), sizeof value);
+  };
+  const auto append_text = [&](std::string_view text) {
+    append(text.size());
+    all += text;
+  };
+  append(census.own_node);
+  for (const NodeEntry& node : census.nodes) append_text(node.name);
+  for (const Member& member : census.members) {
+    append_text(member.endpoint->namespace_name);
+    append_text(member.endpoint->name);
+    append_text(member.endpoint->id);
+    append(member.port != nullptr ? member.port->port : 0u);
+    append(member.port != nullptr ? member.port->port_key : std::uint64_t{0});
+  }
+  for (const Bound& bound : profiles.bound) {
+    append(bound.address);
+    append(bound.member);
+    append(bound.node);
+    append(profiles.seen[bound.seen].profile);
+  }
+  return identity::identify(all);
 }
 
 std::vector<policies::AddressBytes> sorted_addresses(const policies::Endpoint& endpoint) {
@@ -100,16 +130,23 @@ std::variant<Output, Refusal> Compiler::compile(const Input& input) {
     kept.output.conflicts = std::move(conflicts);
     kept.output.stats = stats_of(compiled);
     kept.output.image.policy = emit(compiled);
-    bind(census, profiles, kept.binding);
     kept.section_bytes_max = input.limits.section_bytes_max;
-    kept.output.image.shards = kept.binding.build(kept.section_bytes_max);
+    kept.bound = fingerprint(census, profiles);
     kept.blocks = blocks;
+    if (kept_ && kept_->bound == kept.bound && kept_->section_bytes_max == kept.section_bytes_max) {
+      kept.binding = std::move(kept_->binding);
+      kept.output.image.shards = std::move(kept_->output.image.shards);
+    } else {
+      bind(census, profiles, kept.binding);
+      kept.output.image.shards = kept.binding.build(kept.section_bytes_max);
+    }
     keep(input, census, profiles, kept);
     kept_ = std::move(kept);
     return kept_->output;
   } catch (const Refused& refused) {
     return Refusal{refused.reason};
   } catch (const std::bad_alloc&) {
+    kept_.reset();  // it may have been half taken over
     return Refusal{"not enough memory to compile"};
   }
 }
@@ -202,6 +239,7 @@ std::optional<Output> Compiler::change(const Placed& before, const Placed& after
       bound.push_back({{addresses[1][i]}, profiles[1][i]->profile});
     kept_->binding.put(keys[1], owner_of(*after.endpoint, after.port ? &*after.port : nullptr), bound);
   }
+  kept_->bound = {};  // of the input, which changed
   kept_->output.stats.endpoints += (after.endpoint != nullptr ? 1u : 0u);
   kept_->output.stats.endpoints -= (before.endpoint != nullptr ? 1u : 0u);
   try {

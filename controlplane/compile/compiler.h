@@ -59,6 +59,7 @@ class Compiler {
     Output output;
     Binding binding;
     std::optional<Blocks> blocks;
+    identity::Id bound = {};  // fingerprint of all that is in `binding`; zero after a change()
     std::string own_node;
     bool every = false;                                         // Subjects::kEvery
     bool some_subjects_too = false;                             // which, only the input says

@@ -11,10 +11,13 @@ std::vector<const policies::Policy*> in_order(const policies::PolicySet& set) {
   std::vector<const policies::Policy*> order;
   order.reserve(set.policies.size());
   for (const auto& policy : set.policies) order.push_back(&policy);
-  std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
+  const auto before = [](const policies::Policy* a, const policies::Policy* b) {
     return std::tie(a->tier, a->priority, a->kind, a->namespace_name, a->name) <
            std::tie(b->tier, b->priority, b->kind, b->namespace_name, b->name);
-  });
+  };
+  // A loaded set mostly is already.
+  if (!std::is_sorted(order.begin(), order.end(), before))
+    std::stable_sort(order.begin(), order.end(), before);
   return order;
 }
 
@@ -83,7 +86,16 @@ class Governor {
     rules_.made.push_back(std::move(policy));
   }
 
+  /// Whether nobody of the subject's namespace is judged here: of a whole cluster's policies, that is most.
+  bool is_of_elsewhere(const policies::EndpointSelector& subject) {
+    if (!subject.namespace_name) return false;
+    if (home_ == nullptr || home_->name != *subject.namespace_name)
+      home_ = census_.find_namespace(*subject.namespace_name);  // policies come by namespace
+    return home_ == nullptr || !home_->subjects;
+  }
+
   void add(const policies::Policy& policy, const policies::Clause& clause) {
+    if (is_of_elsewhere(clause.subject)) return;
     const auto direction = static_cast<std::uint32_t>(clause.direction);
     auto& governed = rules_.directions[direction];
     const auto number = static_cast<std::uint32_t>(governed.clauses.size());
@@ -195,6 +207,7 @@ class Governor {
   Selectors& selectors_;
   Ports& ports_;
   Rules rules_;
+  const NamespaceEntry* home_ = nullptr;                   // the last one looked for
   std::vector<std::vector<std::uint32_t>> clauses_of_[2];  // by identity
   ListTable peer_lists_[2];
   std::map<const policies::IpBlock*, std::uint32_t, Less> blocks_[2];

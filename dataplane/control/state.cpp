@@ -75,6 +75,12 @@ std::span<const std::byte> bytes_of(const T& value) {
   return std::as_bytes(std::span(&value, 1));
 }
 
+/// Most likely at the same place, else anywhere.
+bool holds(const std::vector<image::Digest>& digests, std::size_t place, const image::Digest& digest) {
+  return (place < digests.size() && digests[place] == digest) ||
+         std::find(digests.begin(), digests.end(), digest) != digests.end();
+}
+
 }  // namespace
 
 NetnsId netns_id(int fd) {
@@ -97,20 +103,21 @@ State::State(const std::string& run_dir) : image_dir_(run_dir + "/image"), ports
 std::string State::save_image(const swap::Enforced& enforced) {
   const EnforcedHeader header{kEnforcedMagic, enforced.generation, enforced.sections.size()};
   std::vector<std::byte> file(bytes_of(header).begin(), bytes_of(header).end());
-  std::vector<std::string> names;
+  std::vector<image::Digest> digests;
   for (const swap::SharedSection& section : enforced.sections) {
     const auto digest = std::as_bytes(std::span(section->digest.bytes));
     file.insert(file.end(), digest.begin(), digest.end());
-    const std::string& name = names.emplace_back(image::hex(section->digest));
-    if (std::binary_search(saved_.begin(), saved_.end(), name)) continue;
-    if (std::string reason = write_all(image_dir_ + "/" + name, section->section.bytes()); !reason.empty())
-      return reason;
+    if (!holds(saved_, digests.size(), section->digest))
+      if (std::string reason =
+              write_all(image_dir_ + "/" + image::hex(section->digest), section->section.bytes());
+          !reason.empty())
+        return reason;
+    digests.push_back(section->digest);
   }
   if (std::string reason = replace(image_dir_ + "/enforced", file); !reason.empty()) return reason;
-  std::sort(names.begin(), names.end());
-  for (const std::string& old : saved_)
-    if (!std::binary_search(names.begin(), names.end(), old)) unlink((image_dir_ + "/" + old).c_str());
-  saved_ = std::move(names);
+  for (std::size_t i = 0; i < saved_.size(); ++i)
+    if (!holds(digests, i, saved_[i])) unlink((image_dir_ + "/" + image::hex(saved_[i])).c_str());
+  saved_ = std::move(digests);
   return {};
 }
 
@@ -126,11 +133,12 @@ std::unique_ptr<swap::Enforced> State::load_image(std::string& reason) {
     return nullptr;
   }
   std::vector<swap::SharedSection> sections;
-  std::vector<std::string> names;
+  std::vector<image::Digest> digests;
   for (std::size_t i = 0; i < header.sections; ++i) {
     image::Digest digest;
     std::memcpy(digest.bytes, bytes.data() + sizeof header + i * sizeof digest, sizeof digest);
-    const std::string& name = names.emplace_back(image::hex(digest));
+    digests.push_back(digest);
+    const std::string name = image::hex(digest);
     auto copied = swap::Section::copy(read_all(image_dir_ + "/" + name));
     const auto* wrong = std::get_if<std::string>(&copied);
     if (wrong != nullptr) {
@@ -153,8 +161,7 @@ std::unique_ptr<swap::Enforced> State::load_image(std::string& reason) {
     reason = *wrong;
     return nullptr;
   }
-  std::sort(names.begin(), names.end());
-  saved_ = std::move(names);
+  saved_ = std::move(digests);
   return std::move(std::get<std::unique_ptr<swap::Enforced>>(loaded));
 }
 

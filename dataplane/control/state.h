@@ -51,7 +51,7 @@ class State {
  private:
   std::string image_dir_;
   std::string ports_file_;
-  std::vector<std::string> saved_;  // names of sections whose files exist, ascending
+  std::vector<image::Digest> saved_;  // of sections whose files exist, in the order of `enforced`
 };
 
 }  // namespace bulkhead::control
