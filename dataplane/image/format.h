@@ -181,6 +181,7 @@ struct Record {
   std::uint32_t subject[kDirections];  // subject class; an address without ends of its own has kNoSubject
   std::uint32_t peer[kDirections];     // peer class as seen by a subject judging in that direction
   std::uint32_t flags;
+  bool operator==(const Record&) const = default;
 };
 static_assert(sizeof(Record) == 32);
 

@@ -44,7 +44,8 @@ std::optional<Refusal> check_records(std::span<const Record> records, const Poli
     const bool hashed = i > 0 && i < 1 + homes + kProbesMax;
     if (record.flags == 0) {
       if (i > 0 && !hashed) return refuse_at("records", i, "free, where the trie's are expected");
-      if (record.profile != 0) return refuse_at("records", i, "a profile without a meaning");
+      // Whoever asks for a profile that nobody knows reads index 0.
+      if (!(record == Record{})) return refuse_at("records", i, "a free place that is not zero");
       continue;
     }
     if (i == 0) return refuse_at("records", i, "the none entry has a meaning");

@@ -162,7 +162,11 @@ TEST_F(Refusals, of_records) {
   expect(at(used) + "unknown flags", [&] { record(used).flags = 8; });
   expect(at(used) + "peer class 13, but there are 13", [&] { record(used).peer[1] = 13; });
   expect(at(used) + "subject class 10, but there are 10", [&] { record(used).subject[0] = 10; });
-  expect(at(unused) + "a profile without a meaning", [&] { record(unused).profile = 7; });
+  for (const std::size_t place : {std::size_t{0}, unused}) {
+    expect(at(place) + "a free place that is not zero", [&] { record(place).profile = 7; });
+    expect(at(place) + "a free place that is not zero", [&] { record(place).identity = 0x7fff'ffff; });
+    expect(at(place) + "a free place that is not zero", [&] { record(place).subject[1] = 3; });
+  }
   expect(at(0) + "the none entry has a meaning", [&] { record(0) = record(used); });
   expect(at(world) + "free, where the trie's are expected", [&] { record(world) = {}; });
   expect(at(world) + "an owner's among the trie's", [&] { record(world) = record(used); });
