@@ -6,7 +6,7 @@
 // Arguments: policies, identities, namespaces, pods, pods of this node. Every policy selects one app of its
 // namespace for both directions, with peers by label, by namespace and by address block, and ports by number, range and
 // name. With tiers, there are a hundred ClusterNetworkPolicies of ten rules a direction about all namespaces or a third of
-// them, two to a priority. Counters: bytes of both sections, rule sets, rows and columns of the ingress matrix.
+// them, two to a priority. Counters: bytes of all sections, rule sets, rows and columns of the ingress matrix.
 #include "controlplane/compile/compile.h"
 
 #include <benchmark/benchmark.h>

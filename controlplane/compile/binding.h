@@ -30,7 +30,6 @@ class Binding {
   struct Address {
     abi::Address address;
     image::Profile profile = 0;
-    bool operator==(const Address&) const = default;
   };
 
   /// About so many addresses will come: shards need not be divided again. Before the first put().
@@ -42,7 +41,6 @@ class Binding {
 
   /// The key of an address's owner; null where nobody has it.
   const std::string* owner(const abi::Address& address);
-  std::size_t addresses() const { return address_count_; }
 
   /// Every shard; those without a change are the very bytes of before. Throws Refused with the builder's reason; the
   /// next build() then tries again.

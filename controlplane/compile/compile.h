@@ -55,7 +55,7 @@ struct LocalNode {
 enum class Subjects : std::uint8_t { kLocal, kEvery };
 
 struct Limits {
-  std::uint64_t section_bytes_max = std::uint64_t{64} << 20;  // of either section
+  std::uint64_t section_bytes_max = std::uint64_t{64} << 20;  // of any section
   std::uint64_t work_bytes_max = std::uint64_t{1} << 30;      // of any one intermediate table
 };
 

@@ -98,13 +98,6 @@ identity::Id fingerprint(const Census& census, const Profiles& profiles) {
   return identity::identify(all);
 }
 
-std::vector<policies::AddressBytes> sorted_addresses(const policies::Endpoint& endpoint) {
-  std::vector<policies::AddressBytes> addresses = endpoint.addresses;
-  std::sort(addresses.begin(), addresses.end());
-  addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
-  return addresses;
-}
-
 }  // namespace
 
 std::size_t Compiler::IdHash::operator()(const identity::Id& id) const {
@@ -158,8 +151,6 @@ void Compiler::keep(const Input& input, const Census& census, const Profiles& pr
     kept.quarantined.emplace(quarantine.namespace_name, quarantine.name);
   kept.every = input.subjects == Subjects::kEvery;
   kept.some_subjects_too = input.subjects_too != nullptr;
-  kept.identities.reserve(census.identities.size());
-  for (const IdentityEntry& entry : census.identities) kept.identities.insert(entry.id);
   kept.profiles.reserve(profiles.seen.size());
   for (const Seen& seen : profiles.seen) kept.profiles.emplace(seen.content, Known{seen.profile, 0});
   for (const Bound& bound : profiles.bound) ++kept.profiles.at(profiles.seen[bound.seen].content).addresses;
@@ -180,7 +171,6 @@ std::optional<std::vector<Compiler::Known*>> Compiler::known(
   if (kept_->quarantined.contains({endpoint.namespace_name, endpoint.name})) return std::nullopt;
   const identity::Id identity = identity::identify(
       identity::encode(endpoint.namespace_name, endpoint.labels, endpoint.service_account));
-  if (!kept_->identities.contains(identity)) return std::nullopt;
   const std::string& node = endpoint.node.empty() ? kept_->own_node : endpoint.node;
   const bool subject = kept_->every || node == kept_->own_node || placed.port.has_value();
   std::vector<Known*> result;

@@ -16,7 +16,6 @@
 #include <span>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -65,7 +64,6 @@ class Compiler {
     bool some_subjects_too = false;                             // which, only the input says
     std::set<std::pair<std::string, std::string>> quarantined;  // namespace, name
     std::uint64_t section_bytes_max = 0;
-    std::unordered_set<identity::Id, IdHash> identities;
     std::unordered_map<identity::Id, Known, IdHash> profiles;  // by content
     std::vector<policies::AddressBytes> shadowed;  // of nodes, where an endpoint has them too; ascending
   };

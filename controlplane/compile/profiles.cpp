@@ -46,14 +46,12 @@ class Seer {
   Profiles run() {
     for (std::uint32_t index = 0; index < census_.members.size(); ++index) {
       const Member& member = census_.members[index];
-      addresses_ = member.endpoint->addresses;
-      std::sort(addresses_.begin(), addresses_.end());
-      addresses_.erase(std::unique(addresses_.begin(), addresses_.end()), addresses_.end());
-      if (addresses_.empty()) continue;
+      const auto addresses = sorted_addresses(*member.endpoint);
+      if (addresses.empty()) continue;
       const std::uint32_t ports =
           ports_.try_emplace(&member.endpoint->ports, static_cast<std::uint32_t>(ports_.size()))
               .first->second;
-      for (const auto& address : addresses_)
+      for (const auto& address : addresses)
         bind({address, index, member.node, 0}, ports, blocks_.region_of(address));
     }
     for (std::uint32_t node = 0; node < census_.nodes.size(); ++node)
@@ -148,11 +146,17 @@ class Seer {
   Profiles result_;
   ListTable known_;
   std::unordered_map<const std::vector<policies::NamedPort>*, std::uint32_t, PortsHash, PortsEqual> ports_;
-  std::vector<policies::AddressBytes> addresses_;
   std::string content_;
 };
 
 }  // namespace
+
+std::vector<policies::AddressBytes> sorted_addresses(const policies::Endpoint& endpoint) {
+  std::vector<policies::AddressBytes> addresses = endpoint.addresses;
+  std::sort(addresses.begin(), addresses.end());
+  addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
+  return addresses;
+}
 
 image::Profile profile_number(const identity::Id& content) {
   image::Profile number;

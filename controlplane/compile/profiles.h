@@ -44,6 +44,9 @@ struct Profiles {
   std::vector<Bound> bound;  // members in order, then nodes
 };
 
+/// An endpoint's addresses, each once, ascending.
+std::vector<policies::AddressBytes> sorted_addresses(const policies::Endpoint& endpoint);
+
 /// The number of a profile, from its content's: never 0.
 image::Profile profile_number(const identity::Id& content);
 /// Injective. `node` is empty for an endpoint that is judged elsewhere.

@@ -98,11 +98,8 @@ struct Places {
   std::vector<std::uint32_t> place;  // of each endpoint, ascending
 };
 
-/// `hashes` in ascending order of their lower 32 bits (endpoint_order). Nothing where there is no room for so many.
+/// `hashes` in ascending order of their lower 32 bits. Nothing where there is no room for so many.
 std::optional<Places> place_endpoints(std::span<const std::uint64_t> hashes);
-inline bool endpoint_order(std::uint64_t a, std::uint64_t b) {
-  return static_cast<std::uint32_t>(a) < static_cast<std::uint32_t>(b);
-}
 
 struct BoundAddress {
   abi::Address address;
