@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bitset>
 
+#include "policies/load/fields.h"
 #include "policies/load/syntax.h"
 #include "policies/model/address.h"
 
@@ -56,8 +57,9 @@ struct EndWriter {
   }
   std::string operator()(const EndpointSelector& end) const {
     const auto& spaces = end.namespaces.requirements;
+    // What no namespace can be called is a label that none bears.
     const bool one = spaces.size() == 1 && spaces[0].key == kNamespaceName && spaces[0].op == Operator::kIn &&
-                     spaces[0].values.size() == 1;
+                     spaces[0].values.size() == 1 && !wrong_dns_label(spaces[0].values[0]);
     const std::string labels = write(end.endpoints);
     return "{" +
            (one ? "namespace: " + scalar(spaces[0].values[0])

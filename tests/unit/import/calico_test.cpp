@@ -44,6 +44,15 @@ TEST(Calico, the_first_rule_of_the_first_policy_counts) {
   EXPECT_TRUE(last.passes("api", "web", 80));
 }
 
+// A namespace's name is a label of it: one that no namespace can have is nobody's.
+TEST(Calico, a_name_that_no_namespace_can_have_admits_nobody) {
+  const Shop shop(global("g",
+                         "  selector: app == 'web'\n  ingress: [{action: Allow, source: "
+                         "{namespaceSelector: projectcalico.org/name == 'shOp', selector: has(app)}}]"));
+  EXPECT_EQ(shop.losses(), "");
+  EXPECT_FALSE(shop.passes("api", "web", 80));
+}
+
 // Tier: "if a policy in the tier selects the endpoint and no rule matches, the packet is denied"; types default.
 TEST(Calico, selected_endpoints_are_denied_at_the_end_in_the_policys_directions) {
   const Shop ingress(of_shop("  selector: app == 'web'"));
