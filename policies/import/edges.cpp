@@ -151,6 +151,15 @@ void add_gaps(const Numbers& matched, Protocol protocol, std::uint32_t last, std
 
 }  // namespace
 
+std::string quoted_scalar(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+  }
+  return quoted + "\"";
+}
+
 std::string scalar(std::string_view text) {
   const auto plain = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
@@ -161,12 +170,7 @@ std::string scalar(std::string_view text) {
   if (letter && std::all_of(text.begin(), text.end(), plain) && !looks_like_boolean(text) &&
       !looks_like_number(text) && text != "null" && text != "Null" && text != "NULL")
     return std::string(text);
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') quoted += '\\';
-    quoted += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
-  }
-  return quoted + "\"";
+  return quoted_scalar(text);
 }
 
 std::string origin_comment(const std::string& source, const Origin& origin) {

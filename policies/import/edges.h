@@ -39,6 +39,8 @@ Object write(const Segmentation& policy);
 
 /// A text as a YAML scalar, quoted where a reader could take it for anything else.
 std::string scalar(std::string_view text);
+/// In double quotes, whatever it is.
+std::string quoted_scalar(std::string_view text);
 /// The comment over an object.
 std::string origin_comment(const std::string& source, const Origin& origin);
 

@@ -208,10 +208,7 @@ class RuleReader {
 
 std::string list_of(const std::vector<std::string>& texts) {
   std::string made = "[";
-  for (const auto& text : texts) {
-    const std::string quoted_text = "\"" + text + "\"";
-    made += (made.size() == 1 ? "" : ", ") + quoted_text;
-  }
+  for (const auto& text : texts) made += (made.size() == 1 ? "" : ", ") + quoted_scalar(text);
   return made + "]";
 }
 

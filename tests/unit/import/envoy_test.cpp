@@ -46,6 +46,15 @@ TEST(Envoy, deny_denies_what_some_policy_matches_and_log_nothing) {
   EXPECT_FALSE(nothing.passes("api", "web", 80));
 }
 
+TEST(Envoy, a_principal_stays_one_principal_whatever_its_characters) {
+  const Shop shop(
+      filter("ALLOW", "[{any: true}]",
+             R"([{authenticated: {principal_name: {exact: 'spiffe://cluster.local/ns/shop/sa/nobody", )"
+             R"("cluster.local/ns/shop/sa/api-sa'}}}])"),
+      guarding_web());
+  EXPECT_FALSE(shop.passes("api", "web", 80));
+}
+
 TEST(Envoy, conditions_nest) {
   const Shop shop(
       filter(
