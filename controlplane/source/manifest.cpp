@@ -66,7 +66,7 @@ void read_ports(const Value& containers, bool only_running_on, std::vector<Named
 
 class Reader {
  public:
-  explicit Reader(const LoadOptions& options) : limits_(options.limits), mesh_(options.mesh) {}
+  explicit Reader(const LoadOptions& options) : options_(options) {}
 
   void read_file(const File& file) {
     Report report(file.name);
@@ -81,7 +81,7 @@ class Reader {
   }
 
   void read_text(const std::string& text, Report& report) {
-    read_documents(text, report, limits_, [&](const YamlNode& document) {
+    read_documents(text, report, options_.limits, [&](const YamlNode& document) {
       for (const auto& object : objects_of(document, report)) read_object(object);
     });
   }
@@ -108,19 +108,20 @@ class Reader {
 
   void read_object(const Object& object) {
     if (is_policy(object)) {
-      read_policy(object, mesh_, policies_);
+      read_policy(object, options_.mesh, policies_);
       return;
     }
     const bool ours =
         std::find(kClusterKinds.begin(), kClusterKinds.end(), object.kind) != kClusterKinds.end();
     if (!ours) {
-      if (refuse_other(object, true)) return;
+      if (refuse_other(object, options_.skip_other_kinds)) return;
       if (const std::string hint = did_you_mean(object.kind, kClusterKinds); !hint.empty())
-        Lenient(object.value)["kind"].fail("found the kind " + quoted(object.kind) + hint);
+        object.kind_value.fail("found the kind " + quoted(object.kind) + ", expected " +
+                               one_of(kClusterKinds) + hint);
       return;
     }
     if (object.api_version != kCoreApi) {
-      Lenient(object.value)["apiVersion"].fail_expected("v1 for " + object.kind);
+      object.api_version_value.fail_expected("v1 for " + object.kind);
       return;
     }
     if (object.kind == "Namespace") read_namespace(object.value);
@@ -200,7 +201,10 @@ class Reader {
     mentioned_namespaces_.insert(pod.namespace_name);
 
     const auto phase = status["phase"].text();
-    if (phase == "Succeeded" || phase == "Failed") return;
+    if (phase == "Succeeded" || phase == "Failed") {
+      result_.finished.push_back(full_name);
+      return;
+    }
     result_.cluster.endpoints.push_back(std::move(pod));
     facts_.push_back(std::move(facts));
   }
@@ -245,16 +249,20 @@ class Reader {
   }
 
   void add_node_addresses() {
-    const auto& pods = result_.cluster.endpoints;
+    auto& pods = result_.cluster.endpoints;
     for (std::size_t i = 0; i < pods.size(); ++i) {
       for (const auto& address : facts_[i].host_addresses) add_node_address(pods[i].node, address);
       if (!pods[i].host_network) continue;
       for (const auto& address : pods[i].addresses) add_node_address(pods[i].node, address);
     }
+    for (auto& pod : pods) {
+      if (!pod.host_network || !pod.addresses.empty()) continue;
+      for (const auto& node : result_.cluster.nodes)
+        if (node.name == pod.node) pod.addresses = node.addresses;
+    }
   }
 
-  const Limits& limits_;
-  const Mesh& mesh_;
+  const LoadOptions& options_;
   Manifests result_;
   std::vector<PodFacts> facts_;  // one an endpoint
   PolicySet policies_;

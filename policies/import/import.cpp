@@ -89,7 +89,7 @@ class Importer {
   void collect(const Item& document, const std::string& file) {
     try {
       if (!document) return;
-      if (document.is_mapping() && document["kind"]) return collect_object(document, file);
+      if (document.is_mapping() && document["kind"]) return collect_object(document, file, {}, {});
       const auto filters = find_rbac_filters(document);
       for (const auto& filter : filters) filters_.emplace_back(file, filter);
       if (filters.empty())
@@ -99,10 +99,19 @@ class Importer {
     }
   }
 
-  void collect_object(const Item& object, const std::string& file) {
-    Original source{file, object["apiVersion"].text(), object["kind"].text(), "", "", object, object["spec"]};
+  /// An item of a list of one kind may leave it and the version to the list.
+  void collect_object(const Item& object, const std::string& file, const std::string& api_version,
+                      const std::string& kind) {
+    Original source{file, api_version, kind, "", "", object, object["spec"]};
+    if (const Item named = object["apiVersion"]) source.api_version = named.text();
+    if (const Item named = object["kind"]) source.kind = named.text();
     if (source.kind.ends_with("List") && object["items"].is_list()) {
-      for (const auto& item : object["items"].items()) collect(item, file);
+      const std::string item_kind = source.kind.substr(0, source.kind.size() - 4);
+      for (const auto& item : object["items"].items())
+        if (item_kind.empty() || !item.is_mapping())
+          collect(item, file);
+        else
+          collect_object(item, file, source.api_version, item_kind);
       return;
     }
     source.name = object["metadata"]["name"].text();
@@ -154,7 +163,7 @@ class Importer {
       if (source.kind == "Tier" || source.kind == "GlobalNetworkSet" || source.kind == "NetworkSet") return;
       return other(source);
     }
-    const bool ours = is_policy({source.api_version, source.kind, {}});
+    const bool ours = is_policy({source.api_version, source.kind, {}, {}, {}});
     if (ours)
       Ledger(source.file, source.words(), imported_.losses)
           .add(source.root, Effect::kNone,

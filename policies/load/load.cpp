@@ -59,7 +59,17 @@ const Kind* find_kind(std::string_view name) {
   return found != std::end(kPolicyKinds) ? found : nullptr;
 }
 
-void collect_objects(const Value& value, std::vector<Object>& objects) {
+/// What the items of a NetworkPolicyList are, where they leave it out; nothing for List and what is no list.
+std::optional<Object> item_of(const Object& list) {
+  constexpr std::string_view kSuffix = "List";
+  if (list.kind.size() <= kSuffix.size() || !list.kind.ends_with(kSuffix)) return std::nullopt;
+  if (list.value.node()->find("items") == nullptr) return std::nullopt;
+  Object item = list;
+  item.kind.resize(item.kind.size() - kSuffix.size());
+  return item;
+}
+
+void collect_objects(const Value& value, const Object* as, std::vector<Object>& objects) {
   if (!value) return;
   if (!value.is_mapping()) {
     value.fail_expected("an object with apiVersion and kind");
@@ -67,18 +77,30 @@ void collect_objects(const Value& value, std::vector<Object>& objects) {
   }
   Fields fields(value);
   fields.accept_all();
+  const auto own = [&](std::string_view name) {
+    return as == nullptr ? fields.required(name) : fields.optional(name);
+  };
   Object object;
-  object.api_version = fields.required("apiVersion").nonempty_text().value_or("");
-  object.kind = fields.required("kind").nonempty_text().value_or("");
+  if (as != nullptr) object = *as;
   object.value = value;
+  if (Value named = own("apiVersion"); named || as == nullptr) {
+    object.api_version = named.nonempty_text().value_or("");
+    object.api_version_value = std::move(named);
+  }
+  if (Value named = own("kind"); named || as == nullptr) {
+    object.kind = named.nonempty_text().value_or("");
+    object.kind_value = std::move(named);
+  }
   if (object.api_version.empty() || object.kind.empty()) return;
-  if (object.kind != "List") {
+  const auto item = item_of(object);
+  if (object.kind != "List" && !item) {
     objects.push_back(std::move(object));
     return;
   }
   Fields list(value);
   list.accept({"apiVersion", "kind", "metadata"});
-  for (const auto& item : list.optional("items").list()) collect_objects(item, objects);
+  for (const auto& one : list.optional("items").list())
+    collect_objects(one, item ? &*item : nullptr, objects);
 }
 
 void load_file(const File& file, const LoadOptions& options, PolicySet& policies, Report& report) {
@@ -156,7 +178,7 @@ Metadata read_metadata(Fields& object, Scope scope, std::string_view only_name) 
 
 std::vector<Object> objects_of(const YamlNode& document, Report& report) {
   std::vector<Object> objects;
-  collect_objects(Value(document, report), objects);
+  collect_objects(Value(document, report), nullptr, objects);
   return objects;
 }
 
@@ -167,12 +189,10 @@ bool is_policy(const Object& object) {
 }
 
 bool refuse_other(const Object& object, bool skip_other_kinds) {
-  Fields fields(object.value);
-  fields.accept_all();
   if (const Kind* kind = find_kind(object.kind)) {
-    fields.optional("apiVersion")
-        .fail("found " + quoted(object.api_version) + " for " + object.kind + ", expected " +
-              one_of(kind->apis) + did_you_mean(object.api_version, kind->apis));
+    object.api_version_value.fail("found " + quoted(object.api_version) + " for " + object.kind +
+                                  ", expected " + one_of(kind->apis) +
+                                  did_you_mean(object.api_version, kind->apis));
     return true;
   }
   // CiliumNetworkPolicy, GlobalNetworkPolicy, ...: near in name, but not what was meant.
@@ -180,8 +200,7 @@ bool refuse_other(const Object& object, bool skip_other_kinds) {
   const std::string hint =
       foreign ? "; what it says about traffic would be lost" : did_you_mean(object.kind, kKinds);
   if (skip_other_kinds && hint.empty()) return false;
-  fields.optional("kind").fail("found the kind " + quoted(object.kind) + ", expected " + one_of(kKinds) +
-                               hint);
+  object.kind_value.fail("found the kind " + quoted(object.kind) + ", expected " + one_of(kKinds) + hint);
   return true;
 }
 

@@ -9,8 +9,8 @@
 // Transactional: one bad file refuses the whole set, and every error of every file is reported. Kinds:
 // NetworkPolicy (networking.k8s.io/v1), AdminNetworkPolicy and BaselineAdminNetworkPolicy
 // (policy.networking.k8s.io/v1alpha1), ClusterNetworkPolicy (v1alpha2, v1beta1), SegmentationPolicy
-// and Invariant (bulkhead.io/v1alpha1), AuthorizationPolicy (security.istio.io/v1, v1beta1), and List of them;
-// several documents a file. An object of a namespaced kind without metadata.namespace is in the namespace
+// and Invariant (bulkhead.io/v1alpha1), AuthorizationPolicy (security.istio.io/v1, v1beta1), and List of them, or
+// NetworkPolicyList and the like; several documents a file. An object of a namespaced kind without metadata.namespace is in the namespace
 // `default`. What `kubectl get -o yaml` adds (uid, managedFields, status, ...) is accepted and ignored; any other
 // unknown field is an error.
 #pragma once
@@ -40,7 +40,7 @@ struct Loaded {
 
 struct LoadOptions {
   bool skip_other_kinds = false;  // objects that are not policies are passed over, not refused
-  Limits limits;
+  Limits limits = {};
   Mesh mesh = {};
 };
 
@@ -52,11 +52,13 @@ Loaded load_paths(std::span<const std::string> paths, const LoadOptions& options
 /// One file's bytes. Bounded by limits.file_bytes_max; reported otherwise.
 std::optional<std::string> read_file(const std::string& path, Report& report, const Limits& limits = {});
 
-/// One object of a document: a List is taken apart. For readers of mixed streams.
+/// One object of a document: a List, or a list of one kind such as NetworkPolicyList, is taken apart. For readers
+/// of mixed streams.
 struct Object {
-  std::string api_version;
+  std::string api_version;  // an item of a list of one kind may leave both to the list
   std::string kind;
   Value value;
+  Value api_version_value, kind_value;  // where they are said, for errors
 };
 std::vector<Object> objects_of(const YamlNode& document, Report& report);
 

@@ -58,8 +58,7 @@ std::vector<std::string> expand(const std::vector<std::string>& operands, bool j
 }
 
 source::Manifests read_manifests(const std::vector<std::string>& operands, const policies::Mesh& mesh) {
-  policies::LoadOptions options;
-  options.mesh = mesh;
+  const policies::LoadOptions options{.skip_other_kinds = true, .mesh = mesh};
   source::Manifests manifests = source::read_manifest_paths(expand(operands, true), options);
   if (manifests.ok()) return manifests;
   std::string reasons;

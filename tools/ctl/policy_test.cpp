@@ -61,9 +61,8 @@ std::string read_queries(const std::string& path) {
   return text;
 }
 
-source::Manifests read_manifests(const std::vector<std::string>& operands, const policies::Mesh& mesh) {
-  policies::LoadOptions options;
-  options.mesh = mesh;
+source::Manifests read_manifests(const std::vector<std::string>& operands,
+                                 const policies::LoadOptions& options) {
   source::Manifests manifests = source::read_manifest_paths(expand(operands), options);
   if (manifests.ok()) return manifests;
   std::string reasons;
@@ -153,9 +152,11 @@ struct Traffic {
 
 class Test {
  public:
-  Test(const policies::Cluster& cluster, const image::View& view) : cluster_(cluster), view_(view) {
-    for (const auto& endpoint : cluster.endpoints)
+  Test(const source::Manifests& manifests, const image::View& view)
+      : cluster_(manifests.cluster), view_(view) {
+    for (const auto& endpoint : cluster_.endpoints)
       pods_.emplace(endpoint.namespace_name + "/" + endpoint.name, &endpoint);
+    for (const auto& pod : manifests.finished) ends_.try_emplace(pod);
   }
 
   /// The line's answer: verdict, reason and rule, with a comma before each. Throws Unanswerable.
@@ -318,11 +319,13 @@ std::string answer_all(const std::string& path, std::string_view text, Test& tes
       if (header) {
         out += ",verdict,reason,rule";
       } else {
-        if (fields.size() <= *std::max_element(places.begin(), places.end()))
+        const auto field = [&](Column column) {
+          if (places[column] < fields.size()) return fields[places[column]];
+          if (column == kPort) return std::string();  // ICMP needs none
           throw Unanswerable{"found " + std::to_string(fields.size()) +
                              " fields, expected src,dst,proto,port"};
-        test.answer(fields[places[kSource]], fields[places[kDestination]], fields[places[kProtocol]],
-                    fields[places[kPort]], out);
+        };
+        test.answer(field(kSource), field(kDestination), field(kProtocol), field(kPort), out);
       }
     } catch (const Unanswerable& unanswerable) {
       if (++errors_count <= kErrorsMax)
@@ -338,9 +341,11 @@ std::string answer_all(const std::string& path, std::string_view text, Test& tes
 }  // namespace
 
 int policy_test(const PolicyTestOptions& options, std::ostream& out, std::ostream& err) try {
-  const source::Manifests cluster = read_manifests(options.cluster, options.mesh);
-  const source::Manifests separate =
-      options.policies.empty() ? source::Manifests{} : read_manifests(options.policies, options.mesh);
+  const source::Manifests cluster =
+      read_manifests(options.cluster, {.skip_other_kinds = true, .mesh = options.mesh});
+  const source::Manifests separate = options.policies.empty()
+                                         ? source::Manifests{}
+                                         : read_manifests(options.policies, {.mesh = options.mesh});
   if (!options.policies.empty() && !cluster.policies.policies.empty())
     err << "note: policies among the cluster's manifests do not count where --policies is given\n";
 
@@ -364,7 +369,7 @@ int policy_test(const PolicyTestOptions& options, std::ostream& out, std::ostrea
     broken += (broken.empty() ? "" : "\n") + message(breach);
   if (!broken.empty()) throw Unanswerable{broken};
 
-  Test test(cluster.cluster, std::get<image::View>(validated));
+  Test test(cluster, std::get<image::View>(validated));
   out << answer_all(options.queries, read_queries(options.queries), test) << std::flush;
   return out ? 0 : 1;
 } catch (const Unanswerable& unanswerable) {

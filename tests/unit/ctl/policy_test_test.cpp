@@ -38,6 +38,11 @@ items:
   status: {phase: Running, podIPs: [{ip: "fd00::3"}]}
 - apiVersion: v1
   kind: Pod
+  metadata: {name: done, namespace: shop}
+  spec: {nodeName: n1, containers: [{name: c}]}
+  status: {phase: Succeeded, podIPs: [{ip: 10.0.0.2}]}
+- apiVersion: v1
+  kind: Pod
   metadata: {name: agent, namespace: shop}
   spec: {nodeName: n1, hostNetwork: true, containers: [{name: c}]}
   status: {phase: Running, podIPs: [{ip: 192.168.0.1}]}
@@ -108,6 +113,13 @@ TEST_F(PolicyTest, answers_carry_verdict_reason_and_rule) {
 TEST_F(PolicyTest, header_comments_and_blank_lines_are_optional) {
   ASSERT_EQ(ask("# a comment\r\n\r\n shop/web , shop/api , icmp , \r\n"), 0) << err_;
   EXPECT_EQ(out_, "shop/web,shop/api,icmp,,allow,allowed,\n");
+  ASSERT_EQ(ask("shop/web,shop/api,icmp\n"), 0) << err_;
+  EXPECT_EQ(out_, "shop/web,shop/api,icmp,allow,allowed,\n");
+}
+
+TEST_F(PolicyTest, a_finished_pod_is_known_and_has_no_address) {
+  ASSERT_EQ(ask("shop/done,shop/api,tcp,1\nshop/api,shop/done,tcp,1\n"), 0) << err_;
+  EXPECT_EQ(out_, "shop/done,shop/api,tcp,1,deny,no_route,\nshop/api,shop/done,tcp,1,deny,no_route,\n");
 }
 
 TEST_F(PolicyTest, protocols_have_names_and_numbers) {
@@ -170,6 +182,9 @@ TEST_F(PolicyTest, bad_policy_answers_nothing) {
   EXPECT_EQ(ask("shop/api,shop/web,tcp,8080\n"), 1);
   EXPECT_EQ(out_, "");
   EXPECT_NE(err_.find("bad.yaml:"), std::string::npos) << err_;
+  write("policies/bad.yaml", "apiVersion: example.org/v1\nkind: Firewall\n");
+  EXPECT_EQ(ask("shop/api,shop/web,tcp,8080\n"), 1);
+  EXPECT_NE(err_.find("bad.yaml:2:7: kind: found the kind \"Firewall\""), std::string::npos) << err_;
 }
 
 }  // namespace

@@ -12,9 +12,7 @@ items:
   kind: CiliumNetworkPolicy
   metadata: {name: p, namespace: shop}
   spec: {endpointSelector: {}, ingress: [{}]}
-- apiVersion: cilium.io/v2
-  kind: CiliumNetworkPolicy
-  metadata: {name: two, namespace: shop}
+- metadata: {name: two, namespace: shop}
   specs: [{endpointSelector: {}, ingress: [{}]}, {endpointSelector: {}, egress: [{}]}]
 ---
 apiVersion: projectcalico.org/v3
@@ -30,9 +28,9 @@ spec: {ingress: [{action: Allow}]}
             "p of CiliumNetworkPolicy shop/p:4\n"
             "two-1 of CiliumNetworkPolicy shop/two:8\n"
             "two-2 of CiliumNetworkPolicy shop/two:8\n"
-            "p-2 of NetworkPolicy shop/p:13\n"
-            "p-isolates of NetworkPolicy shop/p:13\n");
-  EXPECT_NE(shop.yaml.find("# NetworkPolicy shop/p, in.yaml:13\n"), std::string::npos);
+            "p-2 of NetworkPolicy shop/p:11\n"
+            "p-isolates of NetworkPolicy shop/p:11\n");
+  EXPECT_NE(shop.yaml.find("# NetworkPolicy shop/p, in.yaml:11\n"), std::string::npos);
 }
 
 TEST(Import, other_objects_are_kept_refused_or_passed_over) {

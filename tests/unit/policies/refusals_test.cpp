@@ -59,7 +59,7 @@ TEST(Refusals, one_bad_file_refuses_the_whole_set) {
 }
 
 TEST(Refusals, other_kinds_are_passed_over_only_where_asked_and_only_if_harmless) {
-  const LoadOptions mixed{true, {}};
+  const LoadOptions mixed{.skip_other_kinds = true};
   EXPECT_EQ(refusal("apiVersion: v1\nkind: Pod\n", mixed), "");
   EXPECT_EQ(refusal("apiVersion: apps/v1\nkind: Deployment\n", mixed), "");
   EXPECT_NE(refusal("apiVersion: networking.k8s.io/v1\nkind: NetworkPolcy\n", mixed), "");

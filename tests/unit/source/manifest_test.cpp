@@ -148,6 +148,7 @@ TEST(Manifest, finished_pods_have_released_their_address) {
            pod("c", "phase: Running, podIP: 10.0.0.1") + pod("d", "phase: Pending"));
   ASSERT_TRUE(manifests.ok());
   ASSERT_EQ(manifests.cluster.endpoints.size(), 2u);
+  EXPECT_EQ(manifests.finished, (std::vector<std::string>{"shop/a", "shop/b"}));
   EXPECT_EQ(manifests.cluster.endpoints[0].name, "c");
   EXPECT_TRUE(manifests.cluster.endpoints[1].addresses.empty());
 }
@@ -195,6 +196,40 @@ TEST(Manifest, policies_stand_among_objects_and_harmless_kinds_are_passed_over) 
   EXPECT_EQ(manifests.cluster.endpoints.size(), 1u);
 }
 
+TEST(Manifest, lists_of_one_kind_lend_it_to_their_items) {
+  const Manifests manifests = read(
+      "apiVersion: v1\nkind: PodList\nmetadata: {resourceVersion: \"1\"}\nitems:\n"
+      "- metadata: {name: a, namespace: shop, creationTimestamp: null}\n  status: {podIP: 10.0.0.1}\n"
+      "- apiVersion: v1\n  kind: Pod\n  metadata: {name: b}\n  status: {podIP: 10.0.0.2}\n"
+      "---\n{\"apiVersion\": \"v1\", \"kind\": \"NamespaceList\", \"items\": [{\"metadata\": {\"name\": "
+      "\"shop\", \"labels\": {\"team\": \"red\"}}}]}\n"
+      "---\napiVersion: v1\nkind: NodeList\nitems: [{metadata: {name: n1}}]\n"
+      "---\napiVersion: v1\nkind: SecretList\nitems: [{metadata: {name: s}}]\n"
+      "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicyList\nitems: [{metadata: {name: p}}]\n");
+  for (const auto& error : manifests.errors) ADD_FAILURE() << policies::format(error);
+  ASSERT_EQ(manifests.cluster.endpoints.size(), 2u);
+  EXPECT_EQ(manifests.cluster.endpoints[1].name, "b");
+  ASSERT_EQ(manifests.cluster.namespaces.size(), 2u);
+  EXPECT_EQ(manifests.cluster.namespaces[0].labels.at("team"), "red");
+  EXPECT_EQ(manifests.cluster.nodes.size(), 1u);
+  EXPECT_EQ(manifests.policies.policies.size(), 1u);
+}
+
+TEST(Manifest, host_network_pods_have_their_nodes_addresses_whatever_their_status) {
+  const Manifests manifests = read(
+      "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n"
+      "status: {addresses: [{type: InternalIP, address: 192.168.0.1}]}\n" +
+      pod("a", "phase: Running", "", ", hostNetwork: true"));
+  ASSERT_TRUE(manifests.ok());
+  ASSERT_EQ(manifests.cluster.endpoints[0].addresses.size(), 1u);
+}
+
+TEST(Manifest, other_kinds_are_refused_where_that_is_asked) {
+  const std::vector<policies::File> files = {{"m.yaml", "apiVersion: v1\nkind: Service\n"}};
+  EXPECT_TRUE(read_manifests(files).ok());
+  EXPECT_FALSE(read_manifests(files, {}).ok());
+}
+
 TEST(Manifest, refusals) {
   EXPECT_EQ(refusal(pod("a", "podIP: 10.0.0.1") + pod("b", "podIP: 10.0.0.1")),
             "m.yaml:8:1: status.podIPs: found 10.0.0.1 at pod shop/a too, expected one owner");
@@ -207,8 +242,9 @@ TEST(Manifest, refusals) {
   EXPECT_EQ(
       refusal(pod("a", "phase: Running", ", labels: {v: 1.10}")),
       "m.yaml:4:50: metadata.labels.v: found the number 1.10, expected a string; write \"1.10\" in quotes");
-  EXPECT_EQ(refusal("apiVersion: v1\nkind: Pdo\n"),
-            "m.yaml:2:7: kind: found the kind \"Pdo\"; did you mean \"Pod\"?");
+  EXPECT_EQ(
+      refusal("apiVersion: v1\nkind: Pdo\n"),
+      "m.yaml:2:7: kind: found the kind \"Pdo\", expected Namespace, Node or Pod; did you mean \"Pod\"?");
   EXPECT_EQ(refusal("apiVersion: v2\nkind: Pod\n"),
             "m.yaml:1:13: apiVersion: found \"v2\", expected v1 for Pod");
   EXPECT_EQ(refusal("apiVersion: v1\nkind: Node\nmetadata: {name: a}\nstatus: {addresses: [{type: "
