@@ -72,9 +72,18 @@ class Node {
   }
 
  private:
+  compile::Input input() const {
+    return {.cluster = cluster_, .policies = policies_, .node = {.name = "node-0"}};
+  }
+
+  void change(const compile::Changes& changes, Event& event, Clock::time_point start) {
+    const auto output = compiler_.change(input(), changes);
+    if (!output) throw Failure(std::string(event.name) + ": everything has to be compiled anew");
+    publish(*output, &event, start);
+  }
+
   compile::Output full() {
-    auto compiled =
-        compiler_.compile({.cluster = cluster_, .policies = policies_, .node = {.name = "node-0"}});
+    auto compiled = compiler_.compile(input());
     if (const auto* refusal = std::get_if<compile::Refusal>(&compiled)) throw Failure(refusal->reason);
     return std::get<compile::Output>(std::move(compiled));
   }
@@ -103,9 +112,9 @@ class Node {
       for (const bool comes : {true, false}) {
         const auto start = Clock::now();
         const compile::Placed nobody, somebody{&endpoint};
-        const auto output = comes ? compiler_.change(nobody, somebody) : compiler_.change(somebody, nobody);
-        if (!output) throw Failure("labels that others bear were not known");
-        publish(*output, &event, start);
+        compile::Changes changes;
+        changes.endpoints.push_back(comes ? std::pair(nobody, somebody) : std::pair(somebody, nobody));
+        change(changes, event, start);
       }
     }
     return event;
@@ -114,12 +123,16 @@ class Node {
   Event new_labels() {
     Event event{"new labels", {}, {}};
     for (std::uint32_t i = 0; i < few(); ++i) {
-      cluster_.endpoints.push_back(newcomer(i));
-      cluster_.endpoints.back().labels["release"] = numbered("r", i);
-      const auto start = Clock::now();
-      publish(full(), &event, start);
+      policies::Endpoint endpoint = newcomer(i);
+      endpoint.labels["release"] = numbered("r", i);
+      for (const bool comes : {true, false}) {
+        const auto start = Clock::now();
+        const compile::Placed nobody, somebody{&endpoint};
+        compile::Changes changes;
+        changes.endpoints.push_back(comes ? std::pair(nobody, somebody) : std::pair(somebody, nobody));
+        change(changes, event, start);
+      }
     }
-    cluster_.endpoints.resize(options_.shape.pods);
     return event;
   }
 
@@ -130,7 +143,7 @@ class Node {
       policy.clauses[0].rules[0].ports[0].first = policy.clauses[0].rules[0].ports[0].last =
           static_cast<std::uint16_t>(5000 + i);
       const auto start = Clock::now();
-      publish(full(), &event, start);
+      change({.replaced_policies = {0}}, event, start);
     }
     return event;
   }
@@ -140,7 +153,7 @@ class Node {
     for (std::uint32_t i = 0; i < few(); ++i) {
       cluster_.namespaces[0].labels["env"] = i % 2 == 0 ? "test" : "prod";
       const auto start = Clock::now();
-      publish(full(), &event, start);
+      change({.relabelled = {cluster_.namespaces[0].name}}, event, start);
     }
     return event;
   }

@@ -9,18 +9,31 @@
 
 namespace bulkhead::compile {
 
-void Binding::expect(std::size_t addresses) {
+void Binding::begin(std::size_t addresses) {
+  ++round_;
+  if (!entries_.empty()) return;
   entries_.reserve(addresses);
   shards_ = std::vector<Shard>(image::shards_for(addresses));
 }
 
+void Binding::end() {
+  for (auto entry = entries_.begin(); entry != entries_.end();) {
+    if (entry->second->round == round_) {
+      ++entry;
+      continue;
+    }
+    leave(*entry->second);
+    entry = entries_.erase(entry);
+  }
+}
+
 void Binding::put(std::string key, const Owner& owner, std::span<const Address> addresses) {
   const auto [known, is_new] = entries_.try_emplace(std::move(key));
-  if (!is_new)
-    leave(*known->second);
-  else
-    known->second = std::make_unique<Entry>();
+  if (is_new) known->second = std::make_unique<Entry>();
   Entry& entry = *known->second;
+  entry.round = round_;
+  if (!is_new && is_as(entry, owner, addresses)) return;
+  if (!is_new) leave(entry);
   entry.key = &known->first;
   entry.text.clear();
   entry.text.append(owner.namespace_name).append(owner.name).append(owner.id);
@@ -40,6 +53,17 @@ void Binding::put(std::string key, const Owner& owner, std::span<const Address> 
   enter(entry);
 }
 
+bool Binding::is_as(const Entry& entry, const Owner& owner, std::span<const Address> addresses) {
+  const auto parts = [](const Owner& of) {
+    return std::tie(of.namespace_name, of.name, of.id, of.port_key, of.port, of.flags);
+  };
+  if (parts(entry.owner) != parts(owner) || entry.addresses.size() != addresses.size()) return false;
+  for (std::size_t i = 0; i < addresses.size(); ++i)
+    if (!(entry.addresses[i] == addresses[i].address) || entry.profiles[i] != addresses[i].profile)
+      return false;
+  return true;
+}
+
 void Binding::remove(const std::string& key) {
   const auto known = entries_.find(key);
   if (known == entries_.end()) return;
@@ -51,6 +75,13 @@ const std::string* Binding::owner(const abi::Address& address) {
   for (const auto& [entry, which] : shard_of(address).addresses)
     if (entry->addresses[which] == address) return entry->key;
   return nullptr;
+}
+
+bool Binding::anybody_in(const policies::AddressBlock& block) const {
+  for (const Shard& shard : shards_)
+    for (const auto& [entry, which] : shard.addresses)
+      if (block.contains(entry->addresses[which].bytes)) return true;
+  return false;
 }
 
 Binding::Shard& Binding::shard_of(const abi::Address& address) {

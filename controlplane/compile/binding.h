@@ -32,15 +32,17 @@ class Binding {
     image::Profile profile = 0;
   };
 
-  /// About so many addresses will come: shards need not be divided again. Before the first put().
-  void expect(std::size_t addresses);
+  /// From here to end(), everybody is put in again, and who is not goes. About so many addresses will come.
+  void begin(std::size_t addresses);
+  void end();
 
-  /// In place of what had this key, if anything. `key` is unlike any other owner's.
+  /// In place of what had this key, if anything; who is as he was costs no shard. `key` is unlike any other owner's.
   void put(std::string key, const Owner& owner, std::span<const Address> addresses);
   void remove(const std::string& key);
 
   /// The key of an address's owner; null where nobody has it.
   const std::string* owner(const abi::Address& address);
+  bool anybody_in(const policies::AddressBlock& block) const;
 
   /// Every shard; those without a change are the very bytes of before. Throws Refused with the builder's reason; the
   /// next build() then tries again.
@@ -53,6 +55,7 @@ class Binding {
     Owner owner;
     std::uint64_t hash = 0;
     std::uint32_t place = 0;  // in its shard; 0: not placed yet, or without a name
+    std::uint64_t round = 0;  // the latest in which it was put
     std::vector<abi::Address> addresses;
     std::vector<image::Profile> profiles;
   };
@@ -65,6 +68,7 @@ class Binding {
     image::SectionBytes bytes;
   };
 
+  static bool is_as(const Entry& entry, const Owner& owner, std::span<const Address> addresses);
   Shard& shard_of(const abi::Address& address);
   std::uint32_t home_of(const Entry& entry) const;
   std::uint32_t number_of(const Entry& entry) const;
@@ -76,6 +80,7 @@ class Binding {
   std::unordered_map<std::string, std::unique_ptr<Entry>> entries_;
   std::vector<Shard> shards_ = std::vector<Shard>(1);
   std::size_t address_count_ = 0;
+  std::uint64_t round_ = 0;
 };
 
 }  // namespace bulkhead::compile

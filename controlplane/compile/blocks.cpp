@@ -71,4 +71,10 @@ std::uint32_t Blocks::region_of(const policies::AddressBytes& address) const {
   return region;
 }
 
+std::uint32_t Blocks::find(const policies::AddressBlock& prefix) const {
+  std::uint32_t region = region_of(prefix.base);
+  while (region != kNone && regions_[region].prefix != prefix) region = regions_[region].parent;
+  return region;
+}
+
 }  // namespace bulkhead::compile

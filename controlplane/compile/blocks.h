@@ -27,6 +27,8 @@ class Blocks {
   explicit Blocks(const std::vector<const policies::IpBlock*> (&blocks)[2]);
 
   std::uint32_t region_of(const policies::AddressBytes& address) const;
+  /// The region of exactly this prefix, or kNone.
+  std::uint32_t find(const policies::AddressBlock& prefix) const;
   const std::vector<Region>& regions() const { return regions_; }
   std::span<const std::uint32_t> set(std::uint32_t index) const { return sets_[index]; }
 

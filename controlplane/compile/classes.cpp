@@ -69,7 +69,7 @@ class DirectionClassifier {
         node_matters_[owner.node] = true;
       }
       if (direction_ == 0 && subject.quarantine == kNone)
-        subject.resolved = ports_.resolve(*owner.endpoint, set.port_names);
+        subject.resolved = ports_.resolve(*owner.ports, set.port_names);
       const std::uint32_t number =
           known.intern({subject.clauses, subject.node, subject.resolved, subject.reaches_own_node,
                         subject.posture_allows, subject.quarantine});
@@ -147,7 +147,7 @@ class DirectionClassifier {
   std::uint32_t classify_peer(const Seen& owner) {
     Peer peer;
     peer.blocks = blocks_.regions()[owner.region].sets[direction_];
-    if (owner.endpoint == nullptr) {
+    if (owner.ports == nullptr) {
       peer.kind = PeerKind::kNode;
       peer.node = node_matters_[owner.node] ? owner.node : kNone;
       peer.selectors = node_set_of_[owner.node];
@@ -160,7 +160,7 @@ class DirectionClassifier {
       return number_peer(peer);
     }
     peer.selectors = selector_set_of_[owner.identity];
-    if (direction_ == 1) peer.resolved = ports_.resolve(*owner.endpoint, names_for(peer));
+    if (direction_ == 1) peer.resolved = ports_.resolve(*owner.ports, names_for(peer));
     return number_peer(peer);
   }
 

@@ -1,20 +1,12 @@
 #include "controlplane/compile/compiler.h"
 
 #include <algorithm>
-#include <cstring>
 #include <new>
 
 #include "controlplane/compile/census.h"
-#include "controlplane/compile/classes.h"
-#include "controlplane/compile/conflicts.h"
-#include "controlplane/compile/emit.h"
 #include "controlplane/compile/intern.h"
-#include "controlplane/compile/ports.h"
-#include "controlplane/compile/rules.h"
-#include "controlplane/compile/rulesets.h"
-#include "controlplane/compile/selectors.h"
+#include "controlplane/compile/pass.h"
 #include "dataplane/abi/telemetry.h"
-#include "dataplane/image/query.h"
 
 namespace bulkhead::compile {
 namespace {
@@ -45,9 +37,9 @@ Binding::Owner owner_of(const policies::Endpoint& endpoint, const LocalPort* por
   return owner;
 }
 
-/// Who owns what, for a first time. Of bound addresses, members' come first, in their order.
+/// Who owns what, whoever owned it before. Of bound addresses, members' come first, in their order.
 void bind(const Census& census, const Profiles& profiles, Binding& binding) {
-  binding.expect(profiles.bound.size());
+  binding.begin(profiles.bound.size());
   std::vector<Binding::Address> addresses;
   auto bound = profiles.bound.begin();
   const auto gather = [&](const auto& is_owners) {
@@ -67,75 +59,51 @@ void bind(const Census& census, const Profiles& profiles, Binding& binding) {
     const std::uint32_t flags = index == census.own_node ? std::uint32_t{image::kEndpointNode} : 0;
     binding.put(key_of_node(name), {"", "host", name, 0, 0, flags}, addresses);
   }
+  binding.end();
 }
 
-/// Of everything that bind() binds: shards of one fingerprint are the same.
-identity::Id fingerprint(const Census& census, const Profiles& profiles) {
-  std::string all;
-  all.reserve(profiles.bound.size() * 96);
-  const auto append = [&](const auto& value) {
-    all.append(reinterpret_cast<const char*>(&value), sizeof value);
+/// Of nodes, those that an endpoint has too: without it they would be the node's again.
+std::vector<policies::AddressBytes> shadowed(const Input& input, Binding& binding) {
+  std::vector<policies::AddressBytes> found;
+  const auto note = [&](const policies::AddressBytes& address) {
+    const std::string* owner = binding.owner({address});
+    if (owner != nullptr && !owner->starts_with(kNodeKey)) found.push_back(address);
   };
-  const auto append_text = [&](std::string_view text) {
-    append(text.size());
-    all += text;
-  };
-  append(census.own_node);
-  for (const NodeEntry& node : census.nodes) append_text(node.name);
-  for (const Member& member : census.members) {
-    append_text(member.endpoint->namespace_name);
-    append_text(member.endpoint->name);
-    append_text(member.endpoint->id);
-    append(member.port != nullptr ? member.port->port : 0u);
-    append(member.port != nullptr ? member.port->port_key : std::uint64_t{0});
-  }
-  for (const Bound& bound : profiles.bound) {
-    append(bound.address);
-    append(bound.member);
-    append(bound.node);
-    append(profiles.seen[bound.seen].profile);
-  }
-  return identity::identify(all);
+  for (const auto& address : input.node.addresses) note(address);
+  for (const auto& node : input.cluster.nodes)
+    for (const auto& address : node.addresses) note(address);
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+/// Whether every profile's number is its content's own: no two started alike.
+bool have_own_numbers(const Profiles& profiles) {
+  return std::all_of(profiles.seen.begin(), profiles.seen.end(),
+                     [](const Seen& seen) { return seen.profile == profile_number(seen.content); });
 }
 
 }  // namespace
 
-std::size_t Compiler::IdHash::operator()(const identity::Id& id) const {
-  std::size_t hash;
-  std::memcpy(&hash, id.bytes.data(), sizeof hash);
-  return hash;
-}
-
 std::variant<Output, Refusal> Compiler::compile(const Input& input) {
   try {
     const Census census = take_census(input);
-    Selectors selectors(census, input.limits);
-    Ports ports;
-    const Rules rules = govern(input, census, selectors, ports);
-    const Blocks blocks({rules.directions[0].blocks, rules.directions[1].blocks});
-    const Profiles profiles = see(census, blocks, rules.quarantine_of);
-    const Classes classes = classify(input, census, selectors, rules, blocks, profiles.seen, ports);
-    ports.settle();
-    RuleSets rule_sets = build_rule_sets(rules, ports, classes, input.limits);
-    auto conflicts = find_conflicts(census, rules, blocks, ports, profiles, classes, rule_sets);
-    const Compiled compiled{input, census, rules, blocks, ports, profiles, classes, rule_sets};
-    Kept kept;
-    kept.output.conflicts = std::move(conflicts);
-    kept.output.stats = stats_of(compiled);
-    kept.output.image.policy = emit(compiled);
-    kept.section_bytes_max = input.limits.section_bytes_max;
-    kept.bound = fingerprint(census, profiles);
-    kept.blocks = blocks;
-    if (kept_ && kept_->bound == kept.bound && kept_->section_bytes_max == kept.section_bytes_max) {
-      kept.binding = std::move(kept_->binding);
-      kept.output.image.shards = std::move(kept_->output.image.shards);
-    } else {
-      bind(census, profiles, kept.binding);
-      kept.output.image.shards = kept.binding.build(kept.section_bytes_max);
-    }
-    keep(input, census, profiles, kept);
-    kept_ = std::move(kept);
-    return kept_->output;
+    PolicyIndex policies(input.policies);
+    Pass pass(input, policies.relevant(census), census);
+    const Profiles profiles = see(census, pass.blocks(), pass.rules().quarantine_of);
+    pass.judge(profiles);
+    Output output = pass.output(profiles);
+    Binding binding;
+    if (kept_) binding = std::move(kept_->binding);
+    kept_.reset();
+    bind(census, profiles, binding);
+    output.image.shards = binding.build(input.limits.section_bytes_max);
+    const bool can_change =
+        input.quarantines.empty() && input.subjects_too == nullptr && have_own_numbers(profiles);
+    auto also_nodes = shadowed(input, binding);
+    kept_.emplace(Kept{output, std::move(binding), Population(census, profiles), pass.blocks(),
+                       std::move(policies), can_change, std::move(also_nodes),
+                       input.limits.section_bytes_max});
+    return output;
   } catch (const Refused& refused) {
     return Refusal{refused.reason};
   } catch (const std::bad_alloc&) {
@@ -144,101 +112,140 @@ std::variant<Output, Refusal> Compiler::compile(const Input& input) {
   }
 }
 
-/// What change() will ask for.
-void Compiler::keep(const Input& input, const Census& census, const Profiles& profiles, Kept& kept) {
-  kept.own_node = census.nodes[census.own_node].name;
-  for (const auto& quarantine : input.quarantines)
-    kept.quarantined.emplace(quarantine.namespace_name, quarantine.name);
-  kept.every = input.subjects == Subjects::kEvery;
-  kept.some_subjects_too = input.subjects_too != nullptr;
-  kept.profiles.reserve(profiles.seen.size());
-  for (const Seen& seen : profiles.seen) kept.profiles.emplace(seen.content, Known{seen.profile, 0});
-  for (const Bound& bound : profiles.bound) ++kept.profiles.at(profiles.seen[bound.seen].content).addresses;
-  const auto note = [&](const policies::AddressBytes& address) {
-    const std::string* owner = kept.binding.owner({address});
-    if (owner != nullptr && !owner->starts_with(kNodeKey)) kept.shadowed.push_back(address);
-  };
-  for (const auto& address : input.node.addresses) note(address);
-  for (const auto& node : input.cluster.nodes)
-    for (const auto& address : node.addresses) note(address);
-  std::sort(kept.shadowed.begin(), kept.shadowed.end());
+std::optional<Output> Compiler::change(const Input& input, const Changes& changes) {
+  if (!kept_ || !kept_->can_change || input.limits.section_bytes_max != kept_->section_bytes_max)
+    return std::nullopt;
+  try {
+    if (change_kept(input, changes)) return kept_->output;
+  } catch (const Refused&) {  // the whole input will say why
+  } catch (const std::bad_alloc&) {
+  }
+  kept_.reset();  // half changed
+  return std::nullopt;
 }
 
-std::optional<std::vector<Compiler::Known*>> Compiler::known(
-    const Placed& placed, std::span<const policies::AddressBytes> addresses) {
+bool Compiler::change_kept(const Input& input, const Changes& changes) {
+  bool policy_section = !changes.relabelled.empty() || !changes.replaced_policies.empty();
+  if (changes.other_policies) {
+    kept_->policies = PolicyIndex(input.policies);
+    policy_section = true;
+  }
+  for (const std::uint32_t position : changes.replaced_policies)
+    kept_->policies.replaced(input.policies, position);
+  for (const policies::Namespace& one : input.cluster.namespaces)
+    if (std::find(changes.relabelled.begin(), changes.relabelled.end(), one.name) !=
+            changes.relabelled.end() &&
+        !kept_->population.relabel(one.name, one.labels))
+      return false;
+
+  const std::string own_node = input.node.name;
+  const bool every = input.subjects == Subjects::kEvery;
+  std::vector<Resident> gone;
+  for (const auto& [before, after] : changes.endpoints) {
+    for (const Placed* placed : {&before, &after}) {
+      if (placed->endpoint == nullptr) continue;
+      // Neither is an owner of addresses: what they bring or take is not to be seen there.
+      if (placed->endpoint->host_network || placed->endpoint->addresses.empty()) return false;
+      if (placed->port && placed->port->port >= abi::kPortsMax) return false;
+    }
+    Resident comes;
+    if (before.endpoint != nullptr)
+      gone.push_back(resident(before, sorted_addresses(*before.endpoint), every, own_node));
+    if (after.endpoint != nullptr) {
+      comes = resident(after, sorted_addresses(*after.endpoint), every, own_node);
+      const auto entered = kept_->population.enter(comes);
+      if (!entered) return false;
+      policy_section |= *entered;
+    }
+    if (!rebind(before, after, comes)) return false;
+    kept_->output.stats.endpoints += (after.endpoint != nullptr ? 1u : 0u);
+    kept_->output.stats.endpoints -= (before.endpoint != nullptr ? 1u : 0u);
+  }
+  // Last, so that whoever comes back as he was has not been away.
+  for (const Resident& one : gone) {
+    const auto left = kept_->population.leave(one);
+    if (!left) return false;
+    policy_section |= *left;
+  }
+  if (policy_section && !judge_again(input)) return false;
+  kept_->output.image.shards = kept_->binding.build(kept_->section_bytes_max);
+  return true;
+}
+
+Resident Compiler::resident(const Placed& placed, std::span<const policies::AddressBytes> addresses,
+                            bool every, const std::string& own_node) const {
   const policies::Endpoint& endpoint = *placed.endpoint;
-  // A quarantined endpoint's profile is its own, and leaves with it.
-  if (kept_->quarantined.contains({endpoint.namespace_name, endpoint.name})) return std::nullopt;
-  const identity::Id identity = identity::identify(
-      identity::encode(endpoint.namespace_name, endpoint.labels, endpoint.service_account));
-  const std::string& node = endpoint.node.empty() ? kept_->own_node : endpoint.node;
-  const bool subject = kept_->every || node == kept_->own_node || placed.port.has_value();
-  std::vector<Known*> result;
+  Resident result;
+  result.endpoint = &endpoint;
+  result.encoding = identity::encode(endpoint.namespace_name, endpoint.labels, endpoint.service_account);
+  result.identity = identity::identify(result.encoding);
+  result.node = endpoint.node.empty() ? own_node : endpoint.node;
+  result.subject = every || result.node == own_node || placed.port.has_value();
   std::string content;
   for (const auto& address : addresses) {
+    const std::uint32_t region = kept_->blocks.region_of(address);
     content.clear();
-    encode_endpoint(identity, endpoint, subject, false, subject ? std::string_view(node) : std::string_view(),
-                    kept_->blocks->regions()[kept_->blocks->region_of(address)].prefix, content);
-    const auto found = kept_->profiles.find(identity::identify(content));
-    if (found == kept_->profiles.end()) return std::nullopt;
-    result.push_back(&found->second);
+    encode_endpoint(result.identity, endpoint, result.subject, false,
+                    result.subject ? result.node : std::string_view(), kept_->blocks.regions()[region].prefix,
+                    content);
+    const identity::Id id = identity::identify(content);
+    result.places.push_back({id, profile_number(id), region});
   }
   return result;
 }
 
-std::optional<Output> Compiler::change(const Placed& before, const Placed& after) {
-  if (!kept_ || kept_->some_subjects_too) return std::nullopt;
-  std::vector<policies::AddressBytes> addresses[2];
-  std::vector<Known*> profiles[2];
-  std::string keys[2];
-  for (const int now : {0, 1}) {
-    const Placed& placed = now != 0 ? after : before;
-    if (placed.endpoint == nullptr) continue;
-    // Neither is an owner of addresses: what they bring or take is not to be seen there.
-    if (placed.endpoint->host_network || placed.endpoint->addresses.empty()) return std::nullopt;
-    if (placed.port && placed.port->port >= abi::kPortsMax) return std::nullopt;
-    addresses[now] = sorted_addresses(*placed.endpoint);
-    const auto found = known(placed, addresses[now]);
-    if (!found) return std::nullopt;
-    profiles[now] = *found;
-    keys[now] = key_of(*placed.endpoint);
+bool Compiler::rebind(const Placed& before, const Placed& after, const Resident& resident) {
+  Binding& binding = kept_->binding;
+  std::string before_key;
+  if (before.endpoint != nullptr) {
+    before_key = key_of(*before.endpoint);
+    for (const auto& address : before.endpoint->addresses) {
+      const std::string* owner = binding.owner({address});
+      if (owner == nullptr || *owner != before_key) return false;
+      if (std::binary_search(kept_->shadowed.begin(), kept_->shadowed.end(), address)) return false;
+    }
   }
-  for (const auto& address : addresses[0]) {
-    const std::string* owner = kept_->binding.owner({address});
-    if (owner == nullptr || *owner != keys[0]) return std::nullopt;
-    // Without the endpoint it would be the node's again.
-    if (std::binary_search(kept_->shadowed.begin(), kept_->shadowed.end(), address)) return std::nullopt;
+  if (after.endpoint == nullptr) {
+    binding.remove(before_key);
+    return true;
   }
-  for (const auto& address : addresses[1])
-    if (const std::string* owner = kept_->binding.owner({address}); owner != nullptr && *owner != keys[0])
-      return std::nullopt;
-  // A profile that nobody has any more leaves the policy section, and that is not ours to change.
-  for (Known* profile : profiles[1]) ++profile->addresses;
-  for (Known* profile : profiles[0]) --profile->addresses;
-  const bool stays = std::all_of(profiles[0].begin(), profiles[0].end(),
-                                 [](const Known* profile) { return profile->addresses > 0; });
-  if (!stays) {
-    for (Known* profile : profiles[0]) ++profile->addresses;
-    for (Known* profile : profiles[1]) --profile->addresses;
-    return std::nullopt;
+  const std::vector<policies::AddressBytes> addresses = sorted_addresses(*after.endpoint);
+  std::vector<Binding::Address> bound;
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    const std::string* owner = binding.owner({addresses[i]});
+    if (owner != nullptr && *owner != before_key) return false;
+    bound.push_back({{addresses[i]}, resident.places[i].profile});
   }
-  if (before.endpoint != nullptr && keys[0] != keys[1]) kept_->binding.remove(keys[0]);
-  if (after.endpoint != nullptr) {
-    std::vector<Binding::Address> bound;
-    for (std::size_t i = 0; i < addresses[1].size(); ++i)
-      bound.push_back({{addresses[1][i]}, profiles[1][i]->profile});
-    kept_->binding.put(keys[1], owner_of(*after.endpoint, after.port ? &*after.port : nullptr), bound);
-  }
-  kept_->bound = {};  // of the input, which changed
-  kept_->output.stats.endpoints += (after.endpoint != nullptr ? 1u : 0u);
-  kept_->output.stats.endpoints -= (before.endpoint != nullptr ? 1u : 0u);
-  try {
-    kept_->output.image.shards = kept_->binding.build(kept_->section_bytes_max);
-  } catch (const Refused&) {
-    kept_.reset();  // the whole input will say why
-    return std::nullopt;
-  }
-  return kept_->output;
+  std::string key = key_of(*after.endpoint);
+  if (!before_key.empty() && before_key != key) binding.remove(before_key);
+  binding.put(std::move(key), owner_of(*after.endpoint, after.port ? &*after.port : nullptr), bound);
+  return true;
+}
+
+/// The policy section, and where in blocks everybody is.
+bool Compiler::judge_again(const Input& input) {
+  Population& population = kept_->population;
+  Pass pass(input, kept_->policies.relevant(population.census()), population.census());
+  if (!same_for_everybody(pass.blocks())) return false;
+  population.see_by(kept_->blocks, pass.blocks());
+  kept_->blocks = pass.blocks();
+  pass.judge(population.profiles());
+  if (pass.disputed()) return false;
+  const std::size_t endpoints = kept_->output.stats.endpoints;
+  auto shards = std::move(kept_->output.image.shards);
+  kept_->output = pass.output(population.profiles());
+  kept_->output.stats.endpoints = endpoints;
+  kept_->output.image.shards = std::move(shards);
+  return true;
+}
+
+/// Whether every address lies in a region of the same prefix as before.
+bool Compiler::same_for_everybody(const Blocks& now) const {
+  for (const Seen& seen : kept_->population.profiles().seen)
+    if (now.find(kept_->blocks.regions()[seen.region].prefix) == kNone) return false;
+  return std::none_of(now.regions().begin(), now.regions().end(), [&](const Blocks::Region& region) {
+    return kept_->blocks.find(region.prefix) == kNone && kept_->binding.anybody_in(region.prefix);
+  });
 }
 
 }  // namespace bulkhead::compile

@@ -1,20 +1,22 @@
 // Compiling again and again: what one change costs follows its size.
 //
-//   update(input)            whichever of the two it takes
-//   compile(input)           everything anew                    linear in the cluster
-//   change(before, after)    an endpoint came, changed or went   its shard or two; the policy section is shared
+//   update(input)           whichever of the two it takes
+//   compile(input)          everything anew                      linear in the cluster
+//   change(input, changes)  endpoints came, changed or went,     their shards; and the policy section anew, of what is
+//                           policies or labels of namespaces     kept of the cluster, where it says anything else now
+//                           are others
 //
 // The image is always the one that compile.h's compile() would make of the whole input, byte for byte. Where a change
-// cannot be told from what the last compile() kept (labels that nobody bore, the last endpoint of its profile, an
-// address that moves to another one), change() says so and compile() is due. One thread at a time.
+// cannot be told from what is kept (a namespace or a node that nobody knew, an address that moves to another endpoint,
+// a block that divides addresses anew, a conflict to show with a packet, somebody in quarantine), change() says so and
+// compile() is due. One thread at a time.
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <variant>
@@ -23,7 +25,8 @@
 #include "controlplane/compile/binding.h"
 #include "controlplane/compile/blocks.h"
 #include "controlplane/compile/compile.h"
-#include "controlplane/compile/profiles.h"
+#include "controlplane/compile/policy_index.h"
+#include "controlplane/compile/population.h"
 
 namespace bulkhead::compile {
 
@@ -33,47 +36,48 @@ struct Placed {
   std::optional<LocalPort> port = std::nullopt;
 };
 
+/// What is not as it was at the latest compile() or change().
+struct Changes {
+  /// As it was, as it is now; either may have no endpoint. Whose address is another's now comes before that other one.
+  std::vector<std::pair<Placed, Placed>> endpoints = {};
+  std::vector<std::string_view> relabelled = {};      // namespaces of the cluster
+  std::vector<std::uint32_t> replaced_policies = {};  // positions in the set
+  bool other_policies = false;                        // another set
+};
+
 class Compiler {
  public:
-  /// By change() where a few endpoints are all that is not as it was at the last update(), else by compile(). `same_policies`:
-  /// the caller knows that the policies are those of the last update(), and that none of their rules has expired since.
+  /// By change() where what is not as it was at the latest update() allows it, else by compile(). `same_policies`: the caller
+  /// knows that the policies are those of the latest update(), and that none of their rules has expired since.
   std::variant<Output, Refusal> update(const Input& input, bool same_policies);
 
-  /// A refusal leaves what was kept as it was.
+  /// After a refusal compile() is due again.
   std::variant<Output, Refusal> compile(const Input& input);
 
-  /// `before` is as it was at the last compile() or change(), `after` as it is now; either may have no endpoint. Nothing:
-  /// compile() is due. Requires that everything else of the input is as it was.
-  std::optional<Output> change(const Placed& before, const Placed& after);
+  /// `input` is what there is now, of whose endpoints it does not look at any. Nothing: compile() is due. Requires that
+  /// everything but `changes` is as it was; a rule that expires is a change to its policy.
+  std::optional<Output> change(const Input& input, const Changes& changes);
 
  private:
-  struct IdHash {
-    std::size_t operator()(const identity::Id& id) const;
-  };
-  struct Known {
-    image::Profile profile = 0;
-    std::uint32_t addresses = 0;
-  };
   struct Kept {
     Output output;
     Binding binding;
-    std::optional<Blocks> blocks;
-    identity::Id bound = {};  // fingerprint of all that is in `binding`; zero after a change()
-    std::string own_node;
-    bool every = false;                                         // Subjects::kEvery
-    bool some_subjects_too = false;                             // which, only the input says
-    std::set<std::pair<std::string, std::string>> quarantined;  // namespace, name
-    std::uint64_t section_bytes_max = 0;
-    std::unordered_map<identity::Id, Known, IdHash> profiles;  // by content
+    Population population;
+    Blocks blocks;
+    PolicyIndex policies;
+    bool can_change = true;
     std::vector<policies::AddressBytes> shadowed;  // of nodes, where an endpoint has them too; ascending
+    std::uint64_t section_bytes_max = 0;
   };
+  bool change_kept(const Input& input, const Changes& changes);
+  /// As the two say it, where the node that compiles is `own_node`.
+  Resident resident(const Placed& placed, std::span<const policies::AddressBytes> addresses, bool every,
+                    const std::string& own_node) const;
+  bool rebind(const Placed& before, const Placed& after, const Resident& resident);
+  bool judge_again(const Input& input);
+  bool same_for_everybody(const Blocks& now) const;
 
-  static void keep(const Input& input, const Census& census, const Profiles& profiles, Kept& kept);
-  /// What an endpoint's addresses, in ascending order, are known as. Nothing where some are not.
-  std::optional<std::vector<Known*>> known(const Placed& placed,
-                                           std::span<const policies::AddressBytes> addresses);
-
-  /// What an input says of everything but endpoints, and who they are.
+  /// What an input says of everything but policies.
   struct Told {
     std::vector<policies::Namespace> namespaces;
     std::vector<policies::Node> nodes;
@@ -82,11 +86,20 @@ class Compiler {
     Subjects subjects = Subjects::kLocal;
     Limits limits;
     std::vector<policies::Quarantine> quarantines;
-    std::map<std::string, std::pair<policies::Endpoint, std::optional<LocalPort>>> endpoints;  // by id
+    struct Known {
+      policies::Endpoint endpoint;
+      std::optional<LocalPort> port;
+      std::uint64_t look = 0;  // the latest that it was there in
+    };
+    std::unordered_map<std::string, Known> endpoints;  // by id
+    std::uint64_t looks = 0;
+
+    /// Whether all that is neither endpoints nor namespaces is as it was.
+    bool frames(const Input& input) const;
   };
-  /// Nothing where two endpoints have one id.
-  static std::optional<Told> look(const Input& input);
-  std::optional<Output> change_few(const Told& now);
+  struct Difference;
+  /// What is not as it was told, which it is from here on. Nothing where change() cannot do it.
+  std::optional<Difference> look(const Input& input);
 
   std::optional<Kept> kept_;
   std::optional<Told> told_;

@@ -173,7 +173,7 @@ class Meanings {
  private:
   void emit_profile(const Seen& seen, std::uint32_t index) {
     image::Record meaning{seen.profile, 0, {image::kNoSubject, image::kNoSubject}, {}, image::kRecordNode};
-    if (seen.endpoint != nullptr) {
+    if (seen.ports != nullptr) {
       meaning.identity = seen.identity + 1;
       meaning.flags = image::kRecordEndpoint;
     }

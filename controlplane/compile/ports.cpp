@@ -49,11 +49,12 @@ std::uint32_t Ports::name(std::string_view text, policies::Protocol protocol) {
   return known->second;
 }
 
-std::uint32_t Ports::resolve(const policies::Endpoint& endpoint, std::span<const std::uint32_t> names) {
+std::uint32_t Ports::resolve(const std::vector<policies::NamedPort>& ports,
+                             std::span<const std::uint32_t> names) {
   std::vector<std::uint32_t> pairs;
   for (const std::uint32_t wanted : names) {
     std::vector<std::uint32_t> found;
-    for (const auto& port : endpoint.ports)
+    for (const auto& port : ports)
       if (port.name == names_[wanted].first && port.protocol == names_[wanted].second)
         found.push_back(term({port.protocol, port.port, port.port}));
     sort_unique(found);

@@ -30,8 +30,8 @@ class Ports {
   /// Names that these ports use, ascending; a number for each (name, protocol).
   std::span<const std::uint32_t> names(std::uint32_t ports) const { return names_of_[uses_[ports].names]; }
 
-  /// What those of `names` that the endpoint has mean on it: a number, 0 where it has none of them.
-  std::uint32_t resolve(const policies::Endpoint& endpoint, std::span<const std::uint32_t> names);
+  /// What those of `names` that an endpoint's ports have mean on it: a number, 0 where they have none of them.
+  std::uint32_t resolve(const std::vector<policies::NamedPort>& ports, std::span<const std::uint32_t> names);
 
   /// Fixes the classes. No intern() or resolve() afterwards.
   void settle();

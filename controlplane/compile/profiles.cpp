@@ -72,9 +72,10 @@ class Seer {
     bound.seen =
         known_.intern({identity, ports, kubernetes << 1 | (subject ? 1u : 0u), node, region, quarantine});
     const auto place = static_cast<std::uint32_t>(result_.bound.size());
+    result_.bound.push_back(bound);
     if (bound.seen == result_.seen.size()) {
       Seen seen{{}, 0, identity, node, region, kubernetes != 0, subject, quarantine, nullptr, {place, kNone}};
-      if (member != nullptr) seen.endpoint = member->endpoint;
+      if (member != nullptr) seen.ports = &member->endpoint->ports;
       encode(seen);
       seen.content = identity::identify(content_);
       seen.profile = profile_number(seen.content);
@@ -83,7 +84,6 @@ class Seer {
                seen.examples[1] == kNone && differ(result_.bound[seen.examples[0]], bound)) {
       seen.examples[1] = place;
     }
-    result_.bound.push_back(bound);
   }
 
   static bool differ(const Bound& a, const Bound& b) { return a.member != b.member || a.node != b.node; }
@@ -91,12 +91,14 @@ class Seer {
   void encode(const Seen& seen) {
     content_.clear();
     const policies::AddressBlock& region = blocks_.regions()[seen.region].prefix;
-    if (seen.endpoint == nullptr)
+    if (seen.ports == nullptr)
       encode_node(census_.nodes[seen.node].name, region, content_);
     else
-      encode_endpoint(
-          census_.identities[seen.identity].id, *seen.endpoint, seen.subject, seen.quarantine != kNone,
-          seen.node == kNone ? std::string_view() : census_.nodes[seen.node].name, region, content_);
+      encode_endpoint(census_.identities[seen.identity].id,
+                      *census_.members[result_.bound[seen.examples[0]].member].endpoint, seen.subject,
+                      seen.quarantine != kNone,
+                      seen.node == kNone ? std::string_view() : census_.nodes[seen.node].name, region,
+                      content_);
   }
 
   void sort() {

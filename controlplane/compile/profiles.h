@@ -33,10 +33,10 @@ struct Seen {
   std::uint32_t node = kNone;      // of a node, or of an endpoint that is judged here
   std::uint32_t region = 0;        // of Blocks
   bool kubernetes = false;
-  bool subject = false;                          // judged here
-  std::uint32_t quarantine = kNone;              // into Rules::quarantines
-  const policies::Endpoint* endpoint = nullptr;  // one of those, for its named ports; null: a node's
-  std::uint32_t examples[2] = {kNone, kNone};    // into Profiles::bound, of different owners
+  bool subject = false;                                     // judged here
+  std::uint32_t quarantine = kNone;                         // into Rules::quarantines
+  const std::vector<policies::NamedPort>* ports = nullptr;  // null: a node's
+  std::uint32_t examples[2] = {kNone, kNone};               // into Profiles::bound, of different owners
 };
 
 struct Profiles {

@@ -7,10 +7,11 @@
 namespace bulkhead::compile {
 namespace {
 
-std::vector<const policies::Policy*> in_order(const policies::PolicySet& set) {
+std::vector<const policies::Policy*> in_order(const policies::PolicySet& set,
+                                              std::span<const std::uint32_t> relevant) {
   std::vector<const policies::Policy*> order;
-  order.reserve(set.policies.size());
-  for (const auto& policy : set.policies) order.push_back(&policy);
+  order.reserve(relevant.size());
+  for (const std::uint32_t position : relevant) order.push_back(&set.policies[position]);
   const auto before = [](const policies::Policy* a, const policies::Policy* b) {
     return std::tie(a->tier, a->priority, a->kind, a->namespace_name, a->name) <
            std::tie(b->tier, b->priority, b->kind, b->namespace_name, b->name);
@@ -28,9 +29,9 @@ class Governor {
     for (auto& clauses : clauses_of_) clauses.resize(census.identities.size());
   }
 
-  Rules run(const Input& input) {
+  Rules run(const Input& input, std::span<const std::uint32_t> relevant) {
     add_quarantines(input.quarantines);
-    for (const auto* policy : in_order(input.policies))
+    for (const auto* policy : in_order(input.policies, relevant))
       for (const auto& clause : policy->clauses)
         if (!input.now || clause.in_force(*input.now)) add(*policy, clause);
     for (std::uint32_t direction = 0; direction < 2; ++direction) {
@@ -217,8 +218,9 @@ class Governor {
 
 }  // namespace
 
-Rules govern(const Input& input, const Census& census, Selectors& selectors, Ports& ports) {
-  return Governor(census, selectors, ports).run(input);
+Rules govern(const Input& input, std::span<const std::uint32_t> relevant, const Census& census,
+             Selectors& selectors, Ports& ports) {
+  return Governor(census, selectors, ports).run(input, relevant);
 }
 
 }  // namespace bulkhead::compile

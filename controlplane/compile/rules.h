@@ -77,6 +77,8 @@ struct Rules {
   GovernedDirection directions[2];
 };
 
-Rules govern(const Input& input, const Census& census, Selectors& selectors, Ports& ports);
+/// `relevant`: positions of policies, ascending; those that are left out govern nobody here.
+Rules govern(const Input& input, std::span<const std::uint32_t> relevant, const Census& census,
+             Selectors& selectors, Ports& ports);
 
 }  // namespace bulkhead::compile

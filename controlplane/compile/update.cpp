@@ -1,4 +1,4 @@
-#include <algorithm>
+#include <deque>
 #include <tuple>
 
 #include "controlplane/compile/compiler.h"
@@ -21,12 +21,6 @@ auto parts(const std::optional<LocalPort>& port) {
   return std::tuple(port.has_value(), one.port, one.port_key);
 }
 
-bool same(const std::vector<policies::Namespace>& a, const std::vector<policies::Namespace>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& one, const auto& other) {
-    return std::tie(one.name, one.labels) == std::tie(other.name, other.labels);
-  });
-}
-
 bool same(const std::vector<policies::Node>& a, const std::vector<policies::Node>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& one, const auto& other) {
     return std::tie(one.name, one.labels, one.addresses) ==
@@ -34,77 +28,113 @@ bool same(const std::vector<policies::Node>& a, const std::vector<policies::Node
   });
 }
 
+/// The names of those whose labels differ. Nothing where they are not the same namespaces in the same order.
+std::optional<std::vector<std::string_view>> relabelled(const std::vector<policies::Namespace>& before,
+                                                        const std::vector<policies::Namespace>& now) {
+  std::vector<std::string_view> names;
+  if (before.size() != now.size()) return std::nullopt;
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    if (before[i].name != now[i].name) return std::nullopt;
+    if (before[i].labels != now[i].labels) names.push_back(now[i].name);
+  }
+  return names;
+}
+
 }  // namespace
 
-std::optional<Compiler::Told> Compiler::look(const Input& input) {
-  Told seen{input.cluster.namespaces,
-            input.cluster.nodes,
-            input.posture,
-            input.node,
-            input.subjects,
-            input.limits,
-            {input.quarantines.begin(), input.quarantines.end()},
-            {}};
-  for (const policies::Endpoint& endpoint : input.cluster.endpoints)
-    if (!seen.endpoints.try_emplace(endpoint.id, endpoint, std::nullopt).second) return std::nullopt;
-  for (const LocalPort& port : input.ports) {
-    const auto known = seen.endpoints.find(port.endpoint_id);
-    if (known == seen.endpoints.end()) continue;
-    auto& lowest = known->second.second;
-    if (!lowest || port.port < lowest->port) lowest = port;
+struct Compiler::Difference {
+  Changes changes;
+  std::deque<Told::Known> before;  // what the changes name as it was
+};
+
+bool Compiler::Told::frames(const Input& input) const {
+  const auto parts_of = [](const LocalNode& one) {
+    return std::tie(one.name, one.addresses, one.gateway_v4, one.gateway_v6);
+  };
+  return same(nodes, input.cluster.nodes) && posture.action == input.posture.action &&
+         posture.strict == input.posture.strict && parts_of(node) == parts_of(input.node) &&
+         std::equal(quarantines.begin(), quarantines.end(), input.quarantines.begin(),
+                    input.quarantines.end()) &&
+         subjects == input.subjects && limits.section_bytes_max == input.limits.section_bytes_max &&
+         limits.work_bytes_max == input.limits.work_bytes_max;
+}
+
+std::optional<Compiler::Difference> Compiler::look(const Input& input) {
+  Difference difference;
+  bool tellable = told_ && told_->frames(input);
+  if (tellable) {
+    auto names = relabelled(told_->namespaces, input.cluster.namespaces);
+    tellable = names.has_value();
+    if (names) difference.changes.relabelled = *std::move(names);
   }
-  return seen;
+  if (!told_) told_.emplace();
+  Told& told = *told_;
+  if (!tellable) {
+    told.nodes = input.cluster.nodes;
+    told.posture = input.posture;
+    told.node = input.node;
+    told.subjects = input.subjects;
+    told.limits = input.limits;
+    told.quarantines.assign(input.quarantines.begin(), input.quarantines.end());
+  }
+  if (!tellable || !difference.changes.relabelled.empty()) told.namespaces = input.cluster.namespaces;
+
+  std::unordered_map<std::string_view, const LocalPort*> ports;
+  for (const LocalPort& port : input.ports) {
+    const LocalPort*& lowest = ports[port.endpoint_id];
+    if (lowest == nullptr || port.port < lowest->port) lowest = &port;
+  }
+  ++told.looks;
+  std::vector<std::pair<Placed, Placed>> others;
+  std::size_t there = 0;
+  for (const policies::Endpoint& endpoint : input.cluster.endpoints) {
+    const auto [known, is_new] = told.endpoints.try_emplace(endpoint.id);
+    Told::Known& one = known->second;
+    if (!is_new && one.look == told.looks) {  // two of one id
+      told_.reset();
+      return std::nullopt;
+    }
+    const auto found = ports.find(endpoint.id);
+    const auto port = found == ports.end() ? std::nullopt : std::optional(*found->second);
+    if (is_new || parts(one.endpoint) != parts(endpoint) || parts(one.port) != parts(port)) {
+      Placed before;
+      if (!is_new && others.size() <= kChangesMax) {
+        difference.before.push_back(std::move(one));
+        before = {&difference.before.back().endpoint, difference.before.back().port};
+      }
+      if (others.size() <= kChangesMax) others.push_back({before, {&endpoint, port}});
+      one.endpoint = endpoint;
+      one.port = port;
+    }
+    one.look = told.looks;
+    ++there;
+  }
+  // Who goes, goes first: an address that is free again may be another's at once.
+  auto& gone = difference.changes.endpoints;
+  if (there != told.endpoints.size())
+    for (auto entry = told.endpoints.begin(); entry != told.endpoints.end();) {
+      if (entry->second.look == told.looks) {
+        ++entry;
+        continue;
+      }
+      difference.before.push_back(std::move(entry->second));
+      gone.push_back({{&difference.before.back().endpoint, difference.before.back().port}, {}});
+      entry = told.endpoints.erase(entry);
+    }
+  gone.insert(gone.end(), others.begin(), others.end());
+  if (!tellable || gone.size() > kChangesMax) return std::nullopt;
+  return difference;
 }
 
 std::variant<Output, Refusal> Compiler::update(const Input& input, bool same_policies) {
-  std::optional<Told> now = look(input);
-  std::optional<Output> output;
-  if (same_policies && told_ && now) output = change_few(*now);
-  if (!output) {
-    auto compiled = compile(input);
-    if (auto* refusal = std::get_if<Refusal>(&compiled)) {
-      told_.reset();  // what change() went through until then is not undone
-      return std::move(*refusal);
-    }
-    output = std::get<Output>(std::move(compiled));
+  if (auto difference = look(input)) {
+    difference->changes.other_policies = !same_policies;
+    if (auto output = change(input, difference->changes)) return *std::move(output);
   }
-  told_ = std::move(now);
-  return *std::move(output);
-}
-
-std::optional<Output> Compiler::change_few(const Told& now) {
-  const auto node = [](const Told& seen) {
-    return std::tie(seen.node.name, seen.node.addresses, seen.node.gateway_v4, seen.node.gateway_v6);
-  };
-  if (!kept_ || !same(told_->namespaces, now.namespaces) || !same(told_->nodes, now.nodes) ||
-      told_->posture.action != now.posture.action || told_->posture.strict != now.posture.strict ||
-      node(*told_) != node(now) || told_->quarantines != now.quarantines || told_->subjects != now.subjects ||
-      told_->limits.section_bytes_max != now.limits.section_bytes_max ||
-      told_->limits.work_bytes_max != now.limits.work_bytes_max)
-    return std::nullopt;
-  std::vector<std::pair<Placed, Placed>> gone, others;
-  const auto placed = [](const auto& entry) { return Placed{&entry.second.first, entry.second.second}; };
-  auto before = told_->endpoints.begin();
-  auto after = now.endpoints.begin();
-  while (before != told_->endpoints.end() || after != now.endpoints.end()) {
-    if (gone.size() + others.size() > kChangesMax) return std::nullopt;
-    if (after == now.endpoints.end() || (before != told_->endpoints.end() && before->first < after->first)) {
-      gone.push_back({placed(*before++), {}});
-    } else if (before == told_->endpoints.end() || after->first < before->first) {
-      others.push_back({{}, placed(*after++)});
-    } else {
-      if (parts(before->second.first) != parts(after->second.first) ||
-          parts(before->second.second) != parts(after->second.second))
-        others.push_back({placed(*before), placed(*after)});
-      ++before, ++after;
-    }
-  }
-  // Who goes, goes first: an address that is free again may be another's at once.
-  std::optional<Output> output = kept_->output;
-  for (const auto* changes : {&gone, &others})
-    for (const auto& [was, is] : *changes)
-      if (output) output = change(was, is);
-  return output;
+  auto compiled = compile(input);
+  // What was told since the last image would be no change to the next one.
+  if (std::holds_alternative<Refusal>(compiled)) told_.reset();
+  return compiled;
 }
 
 }  // namespace bulkhead::compile

@@ -27,27 +27,67 @@ class Life {
   std::pair<std::size_t, std::size_t> run() {
     if (!compile_all()) return {};
     for (int step = 0; step < 30; ++step) {
-      const policies::Endpoint before = pick(), after = altered(before);
-      const bool comes = before.id.empty(), goes = after.id.empty();
-      if (comes && goes) continue;
-      const auto output = compiler_.change({comes ? nullptr : &before, port_of(before)},
-                                           {goes ? nullptr : &after, port_of(after)});
-      apply(before, after);
-      if (!output) {
-        ++anew_;
-        if (!compile_all()) return {told_, anew_};
-        continue;
-      }
-      ++told_;
+      const bool of_endpoints = below(3) != 0;
+      const auto output = of_endpoints ? change_an_endpoint() : change_what_is_said_of_them();
+      const auto updated = updater_.update(input_of(scenario_, ports_), of_endpoints);
       const auto whole = compile::compile(input_of(scenario_, ports_));
-      EXPECT_TRUE(std::holds_alternative<compile::Output>(whole)) << "a change was taken that is refused";
-      if (!std::holds_alternative<compile::Output>(whole)) break;
-      EXPECT_EQ(output->image, std::get<compile::Output>(whole).image) << "step " << step;
+      if (const auto* refusal = std::get_if<compile::Refusal>(&whole)) {
+        EXPECT_FALSE(output) << "a change was taken that is refused: " << refusal->reason;
+        EXPECT_TRUE(std::holds_alternative<compile::Refusal>(updated)) << refusal->reason;
+        break;
+      }
+      const image::ImageBytes& wanted = std::get<compile::Output>(whole).image;
+      EXPECT_EQ(std::get<compile::Output>(updated).image, wanted) << "step " << step;
+      if (output) {
+        ++told_;
+        EXPECT_EQ(output->image, wanted) << "step " << step;
+      } else {
+        ++anew_;
+        if (!compile_all()) break;
+      }
     }
     return {told_, anew_};
   }
 
  private:
+  std::optional<compile::Output> change_an_endpoint() {
+    const policies::Endpoint before = pick(), after = altered(before);
+    const bool comes = before.id.empty(), goes = after.id.empty();
+    apply(before, after);
+    compile::Changes changes;
+    if (!comes || !goes)
+      changes.endpoints.push_back(
+          {{comes ? nullptr : &before, port_of(before)}, {goes ? nullptr : &after, port_of(after)}});
+    return compiler_.change(input_of(scenario_, ports_), changes);
+  }
+
+  /// A namespace's labels, a policy, or all of them.
+  std::optional<compile::Output> change_what_is_said_of_them() {
+    compile::Changes changes;
+    auto& namespaces = scenario_.cluster.namespaces;
+    auto& policies = scenario_.policies.policies;
+    const policies::PolicySet others = make_scenario(random_()).policies;
+    switch (below(3)) {
+      case 0:
+        if (namespaces.empty()) break;
+        changes.relabelled.push_back(namespaces[below(namespaces.size())].name);
+        for (auto& one : namespaces)
+          if (one.name == changes.relabelled[0]) one.labels = namespaces[below(namespaces.size())].labels;
+        break;
+      case 1:
+        if (policies.empty() || others.policies.empty()) break;
+        changes.replaced_policies.push_back(below(policies.size()));
+        policies[changes.replaced_policies[0]] = others.policies[below(others.policies.size())];
+        policies[changes.replaced_policies[0]].name += std::to_string(++made_);
+        break;
+      default:
+        changes.other_policies = true;
+        scenario_.policies = others;
+        break;
+    }
+    return compiler_.change(input_of(scenario_, ports_), changes);
+  }
+
   bool compile_all() {
     const auto compiled = compiler_.compile(input_of(scenario_, ports_));
     return std::holds_alternative<compile::Output>(compiled);
@@ -72,7 +112,7 @@ class Life {
       for (auto& address : after.addresses) address[15] = static_cast<std::uint8_t>(random_());
       return after;
     }
-    switch (below(5)) {
+    switch (below(6)) {
       case 0:
         return {};
       case 1:
@@ -83,6 +123,9 @@ class Life {
         break;
       case 3:
         after.name += "x";
+        break;
+      case 4:
+        after.labels["release"] = std::to_string(below(4));
         break;
       default:
         if (after.addresses.empty()) break;
@@ -116,7 +159,7 @@ class Life {
   std::mt19937_64 random_;
   Scenario scenario_;
   std::vector<compile::LocalPort> ports_ = {};
-  compile::Compiler compiler_;
+  compile::Compiler compiler_, updater_;
   std::size_t told_ = 0, anew_ = 0;
   std::uint32_t made_ = 0;
 };
@@ -129,7 +172,7 @@ TEST(Changes, one_after_the_other_give_the_image_of_everything_anew) {
     anew += of_all;
     if (HasFailure()) FAIL() << "seed " << seed;
   }
-  EXPECT_GT(told, 500u);
+  EXPECT_GT(told, 3000u);
   EXPECT_GT(anew, 500u);
 }
 
