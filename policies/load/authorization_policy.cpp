@@ -83,6 +83,24 @@ void read_accounts(const Value& list, bool negated, const std::string& own_names
   if (list) match.terms.push_back(std::move(term));
 }
 
+/// Every endpoint is of the mesh's trust domain, so what is said of it holds of whoever has a principal, or of none.
+void read_trust_domains(const Value& list, bool negated, const Mesh& mesh, Match& match) {
+  bool ours = false;
+  for (const auto& item : items_of(list)) {
+    const auto text = item.nonempty_text();
+    if (!text) continue;
+    const std::size_t star = text->find('*');
+    const bool inner = star != text->npos && star != 0 && star + 1 != text->size();
+    if (text->find('/') != text->npos || inner || text->find('*', star + 1) != text->npos)
+      item.fail_expected("a trust domain such as cluster.local, with at most one * at its start or end");
+    ours = ours || pattern_of(*text).matches(mesh.trust_domain);
+  }
+  if (!list || (negated && !ours)) return;
+  SourceTerm term{SourceTerm::Field::kPrincipal, negated, {}};
+  if (ours) term.patterns.push_back({Pattern::Form::kAny, ""});
+  match.terms.push_back(std::move(term));
+}
+
 std::vector<AddressBlock> read_blocks(const Value& list) {
   std::vector<AddressBlock> blocks;
   for (const auto& item : items_of(list)) {
@@ -174,7 +192,7 @@ class RuleReader {
     for (const auto& entry : items_of(from)) sources.push_back(read_from(entry));
     if (!from) sources.emplace_back();
     std::optional<PortRanges> ports = read_to(to);
-    for (const auto& condition : items_of(when)) read_when(condition, sources, ports);
+    for (const auto& condition : when.list()) read_when(condition, sources, ports);
 
     for (const auto& source : sources) rule.peers.emplace_back(source_of(source, mesh_));
     rule.all_ports = !ports;
@@ -192,7 +210,9 @@ class RuleReader {
     Fields source = value.fields();
     Match match;
     if (value.is_mapping() && value.node()->members.empty())
-      value.fail("found an empty source, expected principals, serviceAccounts, namespaces or ipBlocks");
+      value.fail(
+          "found an empty source, expected principals, serviceAccounts, namespaces, trustDomains or "
+          "ipBlocks");
     using Field = SourceTerm::Field;
     const Value accounts = source.optional("serviceAccounts");
     const Value no_accounts = source.optional("notServiceAccounts");
@@ -209,6 +229,8 @@ class RuleReader {
     }
     read_accounts(accounts, false, own_namespace_, mesh_, match);
     read_accounts(no_accounts, true, own_namespace_, mesh_, match);
+    read_trust_domains(source.optional("trustDomains"), false, mesh_, match);
+    read_trust_domains(source.optional("notTrustDomains"), true, mesh_, match);
     read_addresses(source.optional("ipBlocks"), source.optional("notIpBlocks"), match);
     pass_over(source, {"requestPrincipals", "notRequestPrincipals", "remoteIpBlocks", "notRemoteIpBlocks"});
     return match;
@@ -252,6 +274,9 @@ class RuleReader {
       } else if (name == "source.serviceAccount") {
         read_accounts(values, false, own_namespace_, mesh_, match);
         read_accounts(not_values, true, own_namespace_, mesh_, match);
+      } else if (name == "source.trustDomain") {
+        read_trust_domains(values, false, mesh_, match);
+        read_trust_domains(not_values, true, mesh_, match);
       } else if (name == "source.ip") {
         read_addresses(values, not_values, match);
       } else {
@@ -263,13 +288,13 @@ class RuleReader {
 
   /// Conditions of requests; none that Istio would not know.
   void check_key(const Value& key, const std::string& name) {
-    constexpr std::array<std::string_view, 13> kKeys = {"connection.sni",         "destination.ip",
+    constexpr std::array<std::string_view, 14> kKeys = {"connection.sni",         "destination.ip",
                                                         "destination.port",       "remote.ip",
                                                         "request.auth.audiences", "request.auth.claims[X]",
                                                         "request.auth.presenter", "request.auth.principal",
                                                         "request.headers[X]",     "source.ip",
                                                         "source.namespace",       "source.principal",
-                                                        "source.serviceAccount"};
+                                                        "source.serviceAccount",  "source.trustDomain"};
     if (name.empty()) return;
     const bool known = name == "connection.sni" || name == "destination.ip" || name == "remote.ip" ||
                        name.starts_with("request.headers[") || name.starts_with("request.auth.") ||
@@ -349,7 +374,9 @@ void read_authorization_policy(const Value& object, const Value& spec, const Mes
   Fields fields = spec.fields();
   const EndpointSelector subject = read_subject(fields, policy.namespace_name, mesh.root_namespace);
   const Value action_value = fields.optional("action");
-  fields.accept({"provider"});
+  const Value provider = fields.optional("provider");
+  if (provider && !(action_value && action_value.node()->scalar == "CUSTOM"))
+    provider.fail("found provider without the action CUSTOM, expected none");
   IstioAction action = IstioAction::kAllow;
   if (action_value && action_value.node()->scalar == "CUSTOM")
     action_value.fail("found CUSTOM, expected ALLOW, DENY or AUDIT: a provider judges requests, not packets");

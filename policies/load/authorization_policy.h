@@ -3,10 +3,11 @@
 //   spec.selector              whom it governs: endpoints of its namespace; in the root namespace of the mesh
 //                              of every namespace
 //   spec.action                ALLOW (the default) or DENY; AUDIT is a DENY that is audited; CUSTOM is refused
-//   rules[].from[].source      principals, serviceAccounts, namespaces, ipBlocks and their not-forms, ANDed
+//   rules[].from[].source      principals, serviceAccounts, namespaces, trustDomains, ipBlocks and their
+//                              not-forms, ANDed
 //   rules[].to[].operation     ports and notPorts: TCP ports, the only ones Istio sees
 //   rules[].when[]             source.ip, source.namespace, source.principal, source.serviceAccount,
-//                              destination.port
+//                              source.trustDomain, destination.port
 //
 // Everything else (hosts, methods, paths, request principals, remote addresses, other conditions) is of
 // requests, not of packets. As Istio's own packet-level proxy does (ambient mode, "Use Layer 4 security

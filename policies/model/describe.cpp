@@ -73,7 +73,8 @@ struct PeerWords {
       std::vector<std::string> patterns;
       for (const Pattern& pattern : term.patterns) patterns.push_back(describe(pattern));
       const char* field = term.field == SourceTerm::Field::kPrincipal ? "principal " : "namespace ";
-      parts.push_back(field + std::string(term.negated ? "not " : "") + join(patterns, " or "));
+      const std::string whom = patterns.empty() ? "of nobody" : join(patterns, " or ");
+      parts.push_back(field + std::string(term.negated ? "not " : "") + whom);
     }
     std::vector<std::string> blocks;
     for (const IpBlock& block : peer.blocks) blocks.push_back((*this)(block));
