@@ -36,10 +36,7 @@ class DirectionClassifier {
     world_peer_of.reserve(blocks_.regions().size());
     for (const auto& region : blocks_.regions())
       world_peer_of.push_back(number_peer({PeerKind::kWorld, kNone, 0, region.sets[direction_], 0}));
-    result_.matched.resize(governed_.peers.size());
-    for (std::uint32_t peer = 0; peer < result_.peers.size(); ++peer)
-      for (const std::uint32_t list : lists_matching(result_.peers[peer]))
-        result_.matched[list].push_back(peer);
+    index_peers();
     return std::move(result_);
   }
 
@@ -96,26 +93,18 @@ class DirectionClassifier {
   }
 
   void index_peer_lists() {
-    lists_of_selector_.resize(selectors_.size());
-    lists_of_block_.resize(governed_.blocks.size());
-    lists_of_nodes_.resize(governed_.nodes.size());
-    lists_of_source_.resize(governed_.sources.size());
+    names_of_selector_.resize(selectors_.size());
+    names_of_block_.resize(governed_.blocks.size());
+    names_of_source_.resize(governed_.sources.size());
     sources_at_.resize(governed_.blocks.size());
     std::vector<bool> selector_matters(selectors_.size());
     for (std::uint32_t source = 0; source < governed_.sources.size(); ++source) {
       selector_matters[governed_.sources[source].selector] = true;
       for (const std::uint32_t block : governed_.sources[source].blocks) sources_at_[block].push_back(source);
     }
-    names_of_list_.resize(governed_.peers.size());
-    for (std::uint32_t list = 0; list < governed_.peers.size(); ++list) {
-      const PeerList& peers = governed_.peers[list];
-      if (peers.everyone) continue;
-      if (peers.world) world_lists_.push_back(list);
-      for (const std::uint32_t selector : peers.selectors) lists_of_selector_[selector].push_back(list);
-      for (const std::uint32_t block : peers.blocks) lists_of_block_[block].push_back(list);
-      for (const std::uint32_t nodes : peers.nodes) lists_of_nodes_[nodes].push_back(list);
-      for (const std::uint32_t source : peers.sources) lists_of_source_[source].push_back(list);
-    }
+    for (const PeerList& peers : governed_.peers)
+      if (!peers.everyone)
+        for (const std::uint32_t selector : peers.selectors) selector_matters[selector] = true;
     result_.node_sets.intern({});
     std::vector<std::uint32_t> matching;
     for (const NodeEntry& node : census_.nodes) {
@@ -126,22 +115,40 @@ class DirectionClassifier {
     }
 
     std::vector<std::vector<std::uint32_t>> selectors_of(census_.identities.size());
-    for (std::uint32_t selector = 0; selector < lists_of_selector_.size(); ++selector)
-      if (selector_matters[selector] || !lists_of_selector_[selector].empty())
+    for (std::uint32_t selector = 0; selector < selector_matters.size(); ++selector)
+      if (selector_matters[selector])
         for (const std::uint32_t identity : selectors_.identities(selector))
           selectors_of[identity].push_back(selector);
     result_.selector_sets.intern({});
     for (const auto& set : selectors_of) selector_set_of_.push_back(result_.selector_sets.intern(set));
 
-    if (direction_ == 0) return;  // names are looked up on the receiver, here the subject
+    if (direction_ == 1) collect_names();  // else they are looked up on the receiver, here the subject
+  }
+
+  /// The port names that some rule looks up on whom a part of its peers matches.
+  void collect_names() {
+    std::vector<std::vector<std::uint32_t>> names_of_list(governed_.peers.size());
     for (const GoverningRule& rule : rules_.rules) {
       if (rule.direction != direction_) continue;
       const auto names = ports_.names(rule.ports);
-      auto& all = governed_.peers[rule.peers].everyone ? names_for_everyone_ : names_of_list_[rule.peers];
+      auto& all = governed_.peers[rule.peers].everyone ? names_for_everyone_ : names_of_list[rule.peers];
       all.insert(all.end(), names.begin(), names.end());
     }
     sort_unique(names_for_everyone_);
-    for (auto& names : names_of_list_) sort_unique(names);
+    for (std::uint32_t list = 0; list < governed_.peers.size(); ++list) {
+      std::vector<std::uint32_t>& names = names_of_list[list];
+      sort_unique(names);
+      const PeerList& peers = governed_.peers[list];
+      const auto add = [&](auto& names_of, const std::vector<std::uint32_t>& parts) {
+        for (const std::uint32_t part : parts)
+          names_of[part].insert(names_of[part].end(), names.begin(), names.end());
+      };
+      add(names_of_selector_, peers.selectors);
+      add(names_of_block_, peers.blocks);
+      add(names_of_source_, peers.sources);
+    }
+    for (auto* names_of : {&names_of_selector_, &names_of_block_, &names_of_source_})
+      for (auto& names : *names_of) sort_unique(names);
   }
 
   std::uint32_t classify_peer(const Seen& owner) {
@@ -169,32 +176,54 @@ class DirectionClassifier {
     const std::uint32_t number = named_.intern({peer.selectors, peer.blocks});
     if (number < names_known_.size()) return names_known_[number];
     std::vector<std::uint32_t> names = names_for_everyone_;
-    for (const std::uint32_t list : lists_matching(peer))
-      names.insert(names.end(), names_of_list_[list].begin(), names_of_list_[list].end());
+    const auto add = [&](const std::vector<std::uint32_t>& more) {
+      names.insert(names.end(), more.begin(), more.end());
+    };
+    for (const std::uint32_t selector : result_.selector_sets[peer.selectors])
+      add(names_of_selector_[selector]);
+    for_each_block(
+        peer, [&](std::uint32_t block) { add(names_of_block_[block]); },
+        [&](std::uint32_t source) { add(names_of_source_[source]); });
     sort_unique(names);
     return names_known_.emplace_back(std::move(names));
   }
 
-  std::vector<std::uint32_t> lists_matching(const Peer& peer) const {
-    std::vector<std::uint32_t> lists;
-    if (peer.quarantine != kNone) return lists;
-    const auto add = [&](const std::vector<std::uint32_t>& more) {
-      lists.insert(lists.end(), more.begin(), more.end());
-    };
-    if (peer.kind == PeerKind::kNode)
-      for (const std::uint32_t nodes : result_.node_sets[peer.selectors]) add(lists_of_nodes_[nodes]);
-    else
-      for (const std::uint32_t selector : result_.selector_sets[peer.selectors])
-        add(lists_of_selector_[selector]);
+  /// The blocks that match the peer, and the sources that do by one of theirs.
+  template <typename Block, typename Source>
+  void for_each_block(const Peer& peer, Block visit_block, Source visit_source) const {
     for (const std::uint32_t block : blocks_.set(peer.blocks)) {
       if (governed_.blocks[block]->world_only && peer.kind != PeerKind::kWorld) continue;
-      add(lists_of_block_[block]);
+      visit_block(block);
       for (const std::uint32_t source : sources_at_[block])
-        if (means(governed_.sources[source], peer)) add(lists_of_source_[source]);
+        if (means(governed_.sources[source], peer)) visit_source(source);
     }
-    if (peer.kind == PeerKind::kWorld) add(world_lists_);
-    sort_unique(lists);
-    return lists;
+  }
+
+  void index_peers() {
+    PeerIndex& index = result_.matched;
+    index.width = result_.peers.size();
+    index.by_selector.resize(selectors_.size());
+    index.by_block.resize(governed_.blocks.size());
+    index.by_nodes.resize(governed_.nodes.size());
+    index.by_source.resize(governed_.sources.size());
+    std::vector<std::uint32_t> sources;
+    for (std::uint32_t number = 0; number < result_.peers.size(); ++number) {
+      const Peer& peer = result_.peers[number];
+      if (peer.quarantine != kNone) continue;
+      const auto add = [&](PeerSet& part) { part.add(number, index.width); };
+      if (peer.kind == PeerKind::kWorld) add(index.world);
+      if (peer.kind == PeerKind::kNode)
+        for (const std::uint32_t nodes : result_.node_sets[peer.selectors]) add(index.by_nodes[nodes]);
+      if (peer.kind == PeerKind::kEndpoint)
+        for (const std::uint32_t selector : result_.selector_sets[peer.selectors])
+          add(index.by_selector[selector]);
+      sources.clear();  // one may match by several blocks
+      for_each_block(
+          peer, [&](std::uint32_t block) { add(index.by_block[block]); },
+          [&](std::uint32_t source) { sources.push_back(source); });
+      sort_unique(sources);
+      for (const std::uint32_t source : sources) add(index.by_source[source]);
+    }
   }
 
   /// Wherever it sends from.
@@ -222,10 +251,9 @@ class DirectionClassifier {
   const std::vector<Seen>& seen_;
   Ports& ports_;
   std::vector<bool> node_matters_;
-  std::vector<std::vector<std::uint32_t>> lists_of_selector_, lists_of_block_, lists_of_nodes_,
-      lists_of_source_, names_of_list_;
+  std::vector<std::vector<std::uint32_t>> names_of_selector_, names_of_block_, names_of_source_;
   std::vector<std::vector<std::uint32_t>> sources_at_;  // by block
-  std::vector<std::uint32_t> world_lists_, names_for_everyone_, selector_set_of_, node_set_of_;
+  std::vector<std::uint32_t> names_for_everyone_, selector_set_of_, node_set_of_;
   ListTable named_, known_peers_;
   std::vector<std::vector<std::uint32_t>> names_known_;
   ClassesDirection result_;

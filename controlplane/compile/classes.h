@@ -13,6 +13,7 @@
 #include "controlplane/compile/blocks.h"
 #include "controlplane/compile/census.h"
 #include "controlplane/compile/intern.h"
+#include "controlplane/compile/peers.h"
 #include "controlplane/compile/ports.h"
 #include "controlplane/compile/profiles.h"
 #include "controlplane/compile/rules.h"
@@ -45,10 +46,9 @@ struct Peer {
 struct ClassesDirection {
   std::vector<Subject> subjects;
   std::vector<Peer> peers;
-  ListTable selector_sets;                          // sets of selectors that match one identity; 0 is empty
-  ListTable node_sets;                              // likewise of node selectors that match one node
-  std::vector<std::vector<std::uint32_t>> matched;  // by peer list: peers it matches, ascending; neither
-                                                    // those it matches as everyone nor as the local node
+  ListTable selector_sets;  // sets of selectors that match one identity; 0 is empty
+  ListTable node_sets;      // likewise of node selectors that match one node
+  PeerIndex matched;
 };
 
 struct Classes {

@@ -1,10 +1,8 @@
 #include "controlplane/compile/merge.h"
 
 #include <algorithm>
-#include <span>
-#include <unordered_map>
+#include <string>
 #include <utility>
-#include <vector>
 
 namespace bulkhead::compile {
 namespace {
@@ -32,52 +30,95 @@ std::vector<std::uint32_t> group(std::span<const std::uint64_t> hashes, Equal eq
 
 }  // namespace
 
-Matrix merge(const ClassesDirection& classes, std::vector<std::uint32_t> full) {
-  const std::size_t width = classes.peers.size();
-  const auto row = [&](std::uint32_t subject) {
-    return std::span<const std::uint32_t>(full).subspan(subject * width, width);
-  };
-  Matrix matrix;
+PackedRow::PackedRow(std::span<const std::uint32_t> cells, std::vector<std::uint32_t>& scratch) {
+  std::vector<std::uint16_t> places(cells.size());
+  for (std::size_t column = 0; column < cells.size(); ++column) {
+    const std::uint32_t cell = cells[column];
+    if (cell >= scratch.size()) scratch.resize(cell + cell / 2 + 1, kNone);
+    if (scratch[cell] == kNone) {
+      scratch[cell] = static_cast<std::uint32_t>(palette_.size());
+      palette_.push_back(cell);
+    }
+    places[column] = static_cast<std::uint16_t>(scratch[cell]);
+  }
+  for (const std::uint32_t cell : palette_) scratch[cell] = kNone;
+  if (palette_.size() <= 0x100) {
+    bytes_.assign(places.begin(), places.end());
+  } else if (palette_.size() <= 0x1'0000) {
+    cell_bytes_ = 2;
+    bytes_.reserve(cells.size() * 2);
+    for (const std::uint16_t place : places) {
+      bytes_.push_back(static_cast<std::uint8_t>(place));
+      bytes_.push_back(static_cast<std::uint8_t>(place >> 8));
+    }
+  } else {
+    cell_bytes_ = 4;
+    palette_.clear();
+    plain_.assign(cells.begin(), cells.end());
+  }
+  palette_.shrink_to_fit();
+}
 
-  std::vector<std::uint64_t> hashes(classes.subjects.size());
-  for (std::uint32_t subject = 0; subject < hashes.size(); ++subject)
-    hashes[subject] = mix(classes.subjects[subject].clauses, classes.subjects[subject].posture_allows);
-  matrix.subject_of_row = group(
-      hashes,
-      [&](std::uint32_t a, std::uint32_t b) {
-        const Subject &first = classes.subjects[a], &second = classes.subjects[b];
-        return first.clauses == second.clauses && first.posture_allows == second.posture_allows &&
-               std::equal(row(a).begin(), row(a).end(), row(b).begin());
-      },
-      matrix.row_of);
+std::uint64_t PackedRow::hash() const {
+  std::uint64_t hash = palette_.size();
+  for (const auto* numbers : {&palette_, &plain_})
+    for (const std::uint32_t number : *numbers) hash = mix(hash, number);
+  return mix(hash, std::string_view(reinterpret_cast<const char*>(bytes_.data()), bytes_.size()));
+}
 
+void Matrix::write(std::span<std::uint32_t> cells) const {
+  auto cell = cells.begin();
+  for (const PackedRow& row : packed)
+    for (const std::uint32_t peer : peer_of_column) *cell++ = row[peer];
+}
+
+MatrixBuilder::MatrixBuilder(const ClassesDirection& classes, std::uint64_t bytes_max)
+    : classes_(classes), bytes_max_(bytes_max) {}
+
+void MatrixBuilder::add(std::span<const std::uint32_t> cells) {
+  const auto number = static_cast<std::uint32_t>(matrix_.row_of.size());
+  const Subject& subject = classes_.subjects[number];
+  PackedRow row(cells, scratch_);
+  auto& candidates = known_[mix(mix(row.hash(), subject.clauses), subject.posture_allows)];
+  const auto found = std::find_if(candidates.begin(), candidates.end(), [&](std::uint32_t candidate) {
+    const Subject& other = classes_.subjects[matrix_.subject_of_row[candidate]];
+    return subject.clauses == other.clauses && subject.posture_allows == other.posture_allows &&
+           matrix_.packed[candidate] == row;
+  });
+  if (found != candidates.end()) {
+    matrix_.row_of.push_back(*found);
+    return;
+  }
+  bytes_ += row.bytes();
+  if (bytes_ > bytes_max_)
+    throw Refused{std::to_string(classes_.subjects.size()) + " subject classes and " +
+                  std::to_string(classes_.peers.size()) +
+                  " peer classes make a matrix that needs more than " + std::to_string(bytes_max_) +
+                  " bytes"};
+  candidates.push_back(matrix_.rows);
+  matrix_.row_of.push_back(matrix_.rows++);
+  matrix_.subject_of_row.push_back(number);
+  matrix_.packed.push_back(std::move(row));
+}
+
+Matrix MatrixBuilder::finish() && {
   // A weighted sum is weak but lets the compiler work on many columns at once; equality is tested exactly.
-  hashes.assign(width, 0);
+  std::vector<std::uint64_t> hashes(classes_.peers.size());
   std::uint64_t weight = 1;
-  for (const std::uint32_t subject : matrix.subject_of_row) {
-    weight = mix(weight, subject) | 1;
-    const auto cells = row(subject);
-    for (std::size_t peer = 0; peer < width; ++peer) hashes[peer] += weight * cells[peer];
+  for (std::uint32_t row = 0; row < matrix_.rows; ++row) {
+    weight = mix(weight, matrix_.subject_of_row[row]) | 1;
+    matrix_.packed[row].for_each(
+        [&](std::size_t peer, std::uint32_t cell) { hashes[peer] += weight * cell; });
   }
-  const std::vector<std::uint32_t> peer_of_column = group(
+  matrix_.peer_of_column = group(
       hashes,
       [&](std::uint32_t a, std::uint32_t b) {
-        return std::all_of(matrix.subject_of_row.begin(), matrix.subject_of_row.end(),
-                           [&](std::uint32_t subject) { return row(subject)[a] == row(subject)[b]; });
+        return std::all_of(matrix_.packed.begin(), matrix_.packed.end(),
+                           [&](const PackedRow& row) { return row[a] == row[b]; });
       },
-      matrix.column_of);
-
-  matrix.rows = static_cast<std::uint32_t>(matrix.subject_of_row.size());
-  matrix.columns = static_cast<std::uint32_t>(peer_of_column.size());
-  // In place: what is kept only moves towards the front.
-  auto cell = full.begin();
-  for (const std::uint32_t subject : matrix.subject_of_row) {
-    const auto cells = row(subject);
-    for (const std::uint32_t peer : peer_of_column) *cell++ = cells[peer];
-  }
-  full.erase(cell, full.end());
-  matrix.cells = std::move(full);
-  return matrix;
+      matrix_.column_of);
+  matrix_.columns = static_cast<std::uint32_t>(matrix_.peer_of_column.size());
+  return std::move(matrix_);
 }
 
 }  // namespace bulkhead::compile

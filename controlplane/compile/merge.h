@@ -1,17 +1,77 @@
 // Equal rows and equal columns of a matrix, stored once.
+//
+// Rows come one after another and most tell few peers apart, so each is kept as small numbers into a palette of its
+// own. At full width the matrix exists in the image only.
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "controlplane/compile/classes.h"
-#include "controlplane/compile/rulesets.h"
 
 namespace bulkhead::compile {
 
-/// `full` is [subject][peer] of the direction's classes. Rows merge only where the subjects' clauses and
-/// posture are the same too, because those are what an explanation tells. At least one row and one column
-/// remain.
-Matrix merge(const ClassesDirection& classes, std::vector<std::uint32_t> full);
+/// Packed into one, two or four bytes a cell. Equal rows are equal objects.
+class PackedRow {
+ public:
+  /// `scratch`: by value, kNone between calls; it grows as needed.
+  PackedRow(std::span<const std::uint32_t> cells, std::vector<std::uint32_t>& scratch);
+
+  bool operator==(const PackedRow&) const = default;
+  std::uint32_t operator[](std::size_t column) const {
+    return cell_bytes_ == 1   ? palette_[bytes_[column]]
+           : cell_bytes_ == 2 ? palette_[bytes_[column * 2] | bytes_[column * 2 + 1] << 8]
+                              : plain_[column];
+  }
+  template <typename Visit>
+  void for_each(Visit visit) const {  // (column, cell)
+    const std::size_t columns = cell_bytes_ == 4 ? plain_.size() : bytes_.size() / cell_bytes_;
+    if (cell_bytes_ == 1)
+      for (std::size_t column = 0; column < columns; ++column) visit(column, palette_[bytes_[column]]);
+    else
+      for (std::size_t column = 0; column < columns; ++column) visit(column, (*this)[column]);
+  }
+  std::uint64_t hash() const;
+  std::uint64_t bytes() const { return bytes_.size() + (palette_.size() + plain_.size()) * 4; }
+
+ private:
+  std::uint8_t cell_bytes_ = 1;
+  std::vector<std::uint32_t> palette_, plain_;
+  std::vector<std::uint8_t> bytes_;
+};
+
+/// One direction's matrix after merging.
+struct Matrix {
+  std::uint32_t rows = 0, columns = 0;
+  std::vector<std::uint32_t> row_of;          // by subject class of classes.h
+  std::vector<std::uint32_t> column_of;       // by peer class of classes.h
+  std::vector<std::uint32_t> subject_of_row;  // one subject class for each row
+  std::vector<std::uint32_t> peer_of_column;  // one peer class for each column
+  std::vector<PackedRow> packed;              // by row; cells by peer class
+
+  /// [row][column] -> rule set.
+  void write(std::span<std::uint32_t> cells) const;
+};
+
+class MatrixBuilder {
+ public:
+  /// Throws Refused where the rows need more than `bytes_max`.
+  MatrixBuilder(const ClassesDirection& classes, std::uint64_t bytes_max);
+
+  /// The next subject class's, by peer class. Rows merge only where the subjects' clauses and posture are the same
+  /// too, because those are what an explanation tells.
+  void add(std::span<const std::uint32_t> row);
+  Matrix finish() &&;
+
+ private:
+  const ClassesDirection& classes_;
+  const std::uint64_t bytes_max_;
+  std::uint64_t bytes_ = 0;
+  Matrix matrix_;
+  std::vector<std::uint32_t> scratch_;
+  std::unordered_map<std::uint64_t, std::vector<std::uint32_t>> known_;  // rows by hash
+};
 
 }  // namespace bulkhead::compile

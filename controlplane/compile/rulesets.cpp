@@ -5,7 +5,6 @@
 #include <set>
 #include <utility>
 
-#include "controlplane/compile/merge.h"
 #include "dataplane/image/format.h"
 
 namespace bulkhead::compile {
@@ -101,13 +100,12 @@ class RowBuilder {
     for (std::uint32_t group = 0; group < groups_.size(); ++group) {
       const std::uint32_t list = groups_[group].list;
       begin_split();
-      for (const std::uint32_t peer : classes_.matched[list])
-        split(peer, [&](State& state) { state.group = group; });
+      classes_.matched.matching(governed_.peers[list], matched_);
+      for (const std::uint32_t peer : matched_) split(peer, [&](State& state) { state.group = group; });
       if (!governed_.peers[list].local_node) continue;
       // A node's address may be in the list already, by a block.
-      const auto& matched = classes_.matched[list];
       for (const std::uint32_t peer : node_peers_)
-        if (is_own_node(subject, peer) && !std::binary_search(matched.begin(), matched.end(), peer))
+        if (is_own_node(subject, peer) && !std::binary_search(matched_.begin(), matched_.end(), peer))
           split(peer, [&](State& state) { state.group = group; });
     }
     if (subject.reaches_own_node) {
@@ -118,9 +116,11 @@ class RowBuilder {
     if (direction_ == 0) return;  // names are the subject's own then
     if (names_used_for_everyone_)
       for (const std::uint32_t peer : named_peers_) split_by_names(peer);
-    for (const ListRules& group : groups_)
-      if (group.names_used)
-        for (const std::uint32_t peer : classes_.matched[group.list]) split_by_names(peer);
+    for (const ListRules& group : groups_) {
+      if (!group.names_used) continue;
+      classes_.matched.matching(governed_.peers[group.list], matched_);
+      for (const std::uint32_t peer : matched_) split_by_names(peer);
+    }
   }
 
   bool is_own_node(const Subject& subject, std::uint32_t peer) const {
@@ -239,7 +239,7 @@ class RowBuilder {
   const ClassesDirection& classes_;
   Decisions decisions_;
   std::vector<std::uint32_t> state_of_;  // by peer; 0 for all but touched_
-  std::vector<std::uint32_t> touched_;
+  std::vector<std::uint32_t> touched_, matched_;
   std::vector<std::uint32_t> named_peers_, node_peers_, quarantined_peers_;
 
   std::vector<ListRules> groups_;
@@ -265,20 +265,16 @@ RuleSets build_rule_sets(const Rules& rules, const Ports& ports, const Classes& 
   RuleSets result;
   for (std::uint32_t direction = 0; direction < 2; ++direction) {
     const auto& side = classes.directions[direction];
-    const std::uint64_t cells = std::uint64_t{side.subjects.size()} * side.peers.size();
-    if (cells * sizeof(std::uint32_t) > limits.work_bytes_max)
-      throw Refused{std::to_string(side.subjects.size()) + " subject classes and " +
-                    std::to_string(side.peers.size()) + " peer classes make a matrix larger than " +
-                    std::to_string(limits.work_bytes_max) + " bytes"};
-    std::vector<std::uint32_t> full(cells);
+    MatrixBuilder matrix(side, limits.work_bytes_max);
     RowBuilder builder(direction, rules, ports, side, result, limits);
-    for (std::size_t subject = 0; subject < side.subjects.size(); ++subject) {
+    std::vector<std::uint32_t> row(side.peers.size());
+    for (const Subject& subject : side.subjects) {
       builder.next_row();
-      builder.build(side.subjects[subject],
-                    std::span(full).subspan(subject * side.peers.size(), side.peers.size()));
+      builder.build(subject, row);
+      matrix.add(row);
     }
     result.disputes[direction] = builder.take_disputes();
-    result.matrices[direction] = merge(side, std::move(full));
+    result.matrices[direction] = std::move(matrix).finish();
   }
   return result;
 }

@@ -13,19 +13,11 @@
 #include "controlplane/compile/classes.h"
 #include "controlplane/compile/decisions.h"
 #include "controlplane/compile/intern.h"
+#include "controlplane/compile/merge.h"
 #include "controlplane/compile/ports.h"
 #include "controlplane/compile/rules.h"
 
 namespace bulkhead::compile {
-
-/// One direction's matrix after merging.
-struct Matrix {
-  std::uint32_t rows = 0, columns = 0;
-  std::vector<std::uint32_t> cells;           // [row][column] -> rule set
-  std::vector<std::uint32_t> row_of;          // by subject class of classes.h
-  std::vector<std::uint32_t> column_of;       // by peer class of classes.h
-  std::vector<std::uint32_t> subject_of_row;  // one subject class for each row
-};
 
 /// A dispute that a packet can meet: some subject of the class with a peer of one of the classes.
 struct MetDispute {

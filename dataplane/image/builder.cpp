@@ -22,6 +22,7 @@ struct Source {
   const void* data;
   std::uint64_t count;
   std::size_t element_bytes;
+  const std::function<void(std::span<std::uint32_t>)>* write = nullptr;  // instead of data
 };
 
 template <class Range>
@@ -29,6 +30,14 @@ Source source(const Range& elements) {
   using T = std::remove_cvref_t<decltype(*elements.data())>;
   static_assert(std::has_unique_object_representations_v<T>);  // no padding that would make bytes differ
   return {elements.data(), elements.size(), sizeof(T)};
+}
+
+Source matrix_source(const PolicyTables& tables, std::uint32_t direction) {
+  if (!tables.write_matrix[direction]) return source(tables.matrix[direction]);
+  assert(tables.matrix[direction].empty());
+  const std::uint64_t cells =
+      std::uint64_t{tables.subject_classes[direction]} * tables.peer_classes[direction];
+  return {nullptr, cells, sizeof(std::uint32_t), &tables.write_matrix[direction]};
 }
 
 const char* section_name(SectionKind kind) {
@@ -73,7 +82,10 @@ Section lay_out(Header header, std::initializer_list<Source> sources, const Limi
   std::vector<std::byte> section(header.bytes);
   next = sources.begin();
   for_each_table(header, [&](const char*, const TableRef& ref, std::size_t element_bytes) {
-    if (next->count != 0) std::memcpy(section.data() + ref.offset, next->data, next->count * element_bytes);
+    if (next->count != 0 && next->write != nullptr)
+      (*next->write)({reinterpret_cast<std::uint32_t*>(section.data() + ref.offset), next->count});
+    else if (next->count != 0)
+      std::memcpy(section.data() + ref.offset, next->data, next->count * element_bytes);
     ++next;
   });
   std::memcpy(section.data(), &header, sizeof header);
@@ -230,8 +242,8 @@ Section build_policy(const PolicyTables& tables, const Limits& limits) {
   header.trie_root_v6 = trie->root_v6;
   Section section = lay_out(
       header,
-      {source(tables.page_of), source(tables.pages), source(tables.matrix[kIngress]),
-       source(tables.matrix[kEgress]), source(tables.verdicts), source(tables.passed_of),
+      {source(tables.page_of), source(tables.pages), matrix_source(tables, kIngress),
+       matrix_source(tables, kEgress), source(tables.verdicts), source(tables.passed_of),
        source(tables.passed), source(tables.audited_of), source(tables.audited),
        source(tables.subjects[kIngress]), source(tables.subjects[kEgress]), source(tables.identities),
        source(tables.policies), source(tables.rules), source(tables.isolating), source(tables.governing),

@@ -65,6 +65,8 @@ struct PolicyTables {
   std::uint32_t subject_classes[kDirections] = {};
   std::uint32_t peer_classes[kDirections] = {};
   std::vector<std::uint32_t> matrix[kDirections];
+  /// In place of `matrix`: fills all its cells. So that the largest of all tables lies in memory once.
+  std::function<void(std::span<std::uint32_t>)> write_matrix[kDirections];
   std::uint32_t rule_sets = 0;
   std::vector<Decision> verdicts;
   std::vector<std::uint32_t> passed_of;  // empty, or by rule set
