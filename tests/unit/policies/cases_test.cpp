@@ -10,11 +10,13 @@ namespace {
 TEST(Cases, oracle_answers_every_case) {
   std::size_t queries = 0;
   for (const auto& one : cases::read_cases(CASES_DIRECTORY)) {
-    const Oracle oracle(one.cluster, one.policies, one.posture);
-    for (const auto& query : one.queries) {
-      const Judgement judged = oracle.judge(query.source, query.destination, query.protocol, query.port);
-      EXPECT_EQ(judged.allow, query.allow) << query.where << ": " << query.text;
-      ++queries;
+    for (const auto& moment : one.moments) {
+      const Oracle oracle(moment.cluster, moment.policies, one.posture);
+      for (const auto& query : moment.queries) {
+        const Judgement judged = oracle.judge(query.source, query.destination, query.protocol, query.port);
+        EXPECT_EQ(judged.allow, query.allow) << query.where << ": " << query.text;
+        ++queries;
+      }
     }
   }
   EXPECT_GE(queries, 60u);
