@@ -4,16 +4,16 @@
 #include <map>
 #include <set>
 #include <tuple>
+#include <unordered_set>
 
 #include "controlplane/analysis/invariants.h"
+#include "controlplane/analysis/meeting.h"
 #include "controlplane/analysis/party.h"
 #include "controlplane/analysis/redundancy.h"
 #include "policies/model/address.h"
 
 namespace bulkhead::analysis {
 namespace {
-
-using Endpoints = std::vector<std::uint32_t>;
 
 constexpr std::size_t kNamesShown = 4;
 constexpr std::size_t kPortsWorthNaming = 3;
@@ -23,22 +23,6 @@ std::string object_of(const policies::Policy& policy) {
 }
 std::string object_of(const policies::Policy& policy, const policies::Rule& rule) {
   return policies::describe(policy) + ", rule '" + rule.name + "'";
-}
-
-image::PolicyTier tier_of(policies::Tier tier) {
-  switch (tier) {
-    case policies::Tier::kQuarantine:
-      return image::kQuarantineTier;
-    case policies::Tier::kMesh:
-      return image::kMeshTier;
-    case policies::Tier::kPlatform:
-      return image::kPlatformTier;
-    case policies::Tier::kBaseline:
-      return image::kBaselineTier;
-    case policies::Tier::kApplication:
-      break;
-  }
-  return image::kApplicationTier;
 }
 
 /// Edges are two rules, and a peer may be in many: what is said of one place is said once.
@@ -63,60 +47,37 @@ class Findings {
 class Linter {
  public:
   Linter(const policies::Cluster& cluster, const policies::PolicySet& set, const policies::Posture& posture)
-      : cluster_(cluster), set_(set), posture_(posture) {
-    for (const policies::Namespace& each : cluster.namespaces) namespaces_[each.name] = &each.labels;
-  }
+      : set_(set), input_(whole_input(cluster, set, posture)) {}
 
   Linted run(const LintLimits& limits) {
     Linted result;
-    auto compiled = compile_all(cluster_, set_, posture_);
+    auto compiled = compile_checked(input_);
     if (auto* reason = std::get_if<std::string>(&compiled)) {
       result.refusal = std::move(*reason);
       return result;
     }
     const Compiled& whole = *std::get<std::unique_ptr<Compiled>>(compiled);
+    meeting_.emplace(input_);
     for (const policies::Policy& policy : set_.policies) look_at(policy);
-    look_for_dns(whole.view);
+    const Space space(whole.view, whole.view);
+    look_for_dns(space);
     for (const compile::Conflict& conflict : whole.output.conflicts) look_at(conflict, whole.view);
     look_at_invariants(whole);
-    look_at_effects(whole, limits, result);
+    look_at_effects(space, limits, result);
     result.findings = findings_.take();
     return result;
   }
 
  private:
-  const Endpoints& meeting(const policies::EndpointSelector& selector) {
-    const auto [place, is_new] = meeting_.try_emplace(selector);
-    if (!is_new) return place->second;
-    static const policies::Labels kNone;
-    for (std::uint32_t number = 0; number < cluster_.endpoints.size(); ++number) {
-      const policies::Endpoint& endpoint = cluster_.endpoints[number];
-      const auto home = namespaces_.find(endpoint.namespace_name);
-      if (selector.matches(endpoint, home == namespaces_.end() ? kNone : *home->second))
-        place->second.push_back(number);
-    }
-    return place->second;
-  }
-
-  bool meets_a_node(const policies::NodeSelector& selector) const {
-    return std::any_of(cluster_.nodes.begin(), cluster_.nodes.end(),
-                       [&](const policies::Node& node) { return selector.nodes.matches(node.labels); });
-  }
-
-  std::string names(const Endpoints& endpoints) const {
-    std::vector<std::string> words;
-    for (const std::uint32_t number : endpoints)
-      words.push_back(cluster_.endpoints[number].namespace_name + "/" + cluster_.endpoints[number].name);
-    return line(words, kNamesShown);
-  }
-
   void look_at(const policies::Policy& policy) {
-    subjects_.emplace_back();
     bool met = false;
     for (const policies::Clause& clause : policy.clauses) {
-      subjects_.back().push_back(meeting(clause.subject));
-      met = met || !subjects_.back().back().empty();
-      for (const policies::Rule& rule : clause.rules) look_at(policy, clause, rule);
+      const bool governs = meeting_->meeting(clause.subject).count != 0;
+      met = met || governs;
+      for (const policies::Rule& rule : clause.rules) {
+        if (governs) govern_.insert(&rule);
+        look_at(policy, clause, rule);
+      }
     }
     if (!met && !policy.clauses.empty())
       findings_.add({Check::kUnmetPolicy,
@@ -134,99 +95,87 @@ class Linter {
   }
 
   void look_at(const policies::Policy& policy, const policies::Clause& clause, const policies::Rule& rule) {
-    Endpoints receivers;
+    std::vector<const Met*> receivers;
     bool everyone = false;
+    const auto is_nobody = [&](const char* who, const policies::Peer& peer) {
+      findings_.add({Check::kEmptySelector,
+                     rule.origin,
+                     object_of(policy, rule),
+                     std::string("no ") + who + " meets '" + policies::describe(peer) + "'",
+                     "correct the selector, or remove this peer",
+                     {},
+                     ""});
+    };
     for (const policies::Peer& peer : rule.peers) {
       everyone = everyone || std::holds_alternative<policies::Everyone>(peer);
       if (const auto* selector = std::get_if<policies::EndpointSelector>(&peer)) {
-        const Endpoints& met = meeting(*selector);
-        receivers.insert(receivers.end(), met.begin(), met.end());
-        if (met.empty())
-          findings_.add({Check::kEmptySelector,
-                         rule.origin,
-                         object_of(policy, rule),
-                         "no endpoint meets '" + policies::describe(peer) + "'",
-                         "correct the selector, or remove this peer",
-                         {},
-                         ""});
+        receivers.push_back(&meeting_->meeting(*selector));
+        if (receivers.back()->count == 0) is_nobody("endpoint", peer);
       }
       if (const auto* nodes = std::get_if<policies::NodeSelector>(&peer);
-          nodes != nullptr && !meets_a_node(*nodes))
-        findings_.add({Check::kEmptySelector,
-                       rule.origin,
-                       object_of(policy, rule),
-                       "no node meets '" + policies::describe(peer) + "'",
-                       "correct the selector, or remove this peer",
-                       {},
-                       ""});
+          nodes != nullptr && !meeting_->is_a_node(*nodes))
+        is_nobody("node", peer);
       if (const auto* block = std::get_if<policies::IpBlock>(&peer); block != nullptr && !block->world_only)
         look_at_block(policy, rule, *block);
     }
-    if (clause.direction == policies::Direction::kIngress) {
-      receivers = meeting(clause.subject);
-    } else if (everyone) {
-      receivers.clear();
-      for (std::uint32_t number = 0; number < cluster_.endpoints.size(); ++number)
-        receivers.push_back(number);
-    }
-    look_at_ports(policy, rule, receivers);
-    if (!everyone && !nobody(rule)) look_at_any(policy, rule, receivers);
+    if (clause.direction == policies::Direction::kIngress)
+      receivers = {&meeting_->meeting(clause.subject)};
+    else if (everyone)
+      receivers = {&meeting_->everyone()};
+    const Met met = Meeting::together(receivers);
+    look_at_ports(policy, rule, met);
+    if (!everyone && !nobody(rule.peers)) look_at_any(policy, rule, met);
   }
 
-  bool nobody(const policies::Rule& rule) {
-    return std::all_of(rule.peers.begin(), rule.peers.end(), [&](const policies::Peer& peer) {
-      if (const auto* nodes = std::get_if<policies::NodeSelector>(&peer)) return !meets_a_node(*nodes);
+  bool nobody(const std::vector<policies::Peer>& peers) {
+    return std::all_of(peers.begin(), peers.end(), [&](const policies::Peer& peer) {
+      if (const auto* nodes = std::get_if<policies::NodeSelector>(&peer)) return !meeting_->is_a_node(*nodes);
       const auto* selector = std::get_if<policies::EndpointSelector>(&peer);
-      return selector != nullptr && meeting(*selector).empty();
+      return selector != nullptr && meeting_->meeting(*selector).count == 0;
     });
   }
 
   void look_at_block(const policies::Policy& policy, const policies::Rule& rule,
                      const policies::IpBlock& block) {
-    Endpoints covered;
-    for (std::uint32_t number = 0; number < cluster_.endpoints.size(); ++number) {
-      const policies::Endpoint& endpoint = cluster_.endpoints[number];
-      if (!endpoint.host_network && std::any_of(endpoint.addresses.begin(), endpoint.addresses.end(),
-                                                [&](const auto& address) { return block.contains(address); }))
-        covered.push_back(number);
-    }
-    if (!covered.empty())
-      findings_.add({Check::kBlockCovers,
-                     rule.origin,
-                     object_of(policy, rule),
-                     policies::describe(policies::Peer(block)) + " covers " + std::to_string(covered.size()) +
-                         (covered.size() == 1 ? " endpoint, which the rule matches too: "
-                                              : " endpoints, which the rule matches too: ") +
-                         names(covered),
-                     "select endpoints by label; except the cluster's own addresses from the block",
-                     {},
-                     ""});
+    const Met& covered = meeting_->covered(block);
+    if (covered.count == 0) return;
+    findings_.add({Check::kBlockCovers,
+                   rule.origin,
+                   object_of(policy, rule),
+                   policies::describe(policies::Peer(block)) + " covers " + std::to_string(covered.count) +
+                       (covered.count == 1 ? " endpoint, which the rule matches too: "
+                                           : " endpoints, which the rule matches too: ") +
+                       meeting_->names(covered),
+                   "select endpoints by label; except the cluster's own addresses from the block",
+                   {},
+                   ""});
   }
 
-  void look_at_ports(const policies::Policy& policy, const policies::Rule& rule, const Endpoints& receivers) {
+  void look_at_ports(const policies::Policy& policy, const policies::Rule& rule, const Met& receivers) {
     // Some kinds name a port and no protocol: one of several with that name is enough.
     std::map<std::string, std::vector<policies::PortMatch>> names_meant;
     for (const policies::PortMatch& port : rule.ports)
       if (!port.name.empty()) names_meant[port.name].push_back(port);
-    if (receivers.empty()) return;
+    if (receivers.count == 0) return;
     std::size_t unborne = 0;
     for (const auto& [name, ports] : names_meant) {
-      std::set<std::string> others;
-      bool borne = false;
-      for (const std::uint32_t number : receivers)
-        for (const policies::NamedPort& each : cluster_.endpoints[number].ports) {
-          for (const policies::PortMatch& port : ports)
-            borne = borne || (each.name == name && each.protocol == port.protocol);
-          others.insert(std::string(policies::name(each.protocol)) + "/" + each.name);
-        }
+      const bool borne =
+          std::any_of(receivers.ports.begin(), receivers.ports.end(), [&](const policies::NamedPort& each) {
+            return each.name == name && std::any_of(ports.begin(), ports.end(), [&](const auto& port) {
+                     return each.protocol == port.protocol;
+                   });
+          });
       if (borne) continue;
       ++unborne;
+      std::set<std::string> others;
+      for (const policies::NamedPort& each : receivers.ports)
+        others.insert(std::string(policies::name(each.protocol)) + "/" + each.name);
       const std::vector<std::string> words(others.begin(), others.end());
       findings_.add(
           {Check::kUnbornePort,
            rule.origin,
            object_of(policy, rule),
-           "none of the " + std::to_string(receivers.size()) + " receivers (" + names(receivers) +
+           "none of the " + std::to_string(receivers.count) + " receivers (" + meeting_->names(receivers) +
                ") bears a port named " +
                (ports.size() == 1 ? policies::describe(ports[0]) : "'" + name + "'"),
            words.empty() ? "name a number: they declare no ports" : "they bear " + line(words, kNamesShown),
@@ -238,22 +187,16 @@ class Linter {
     if (unborne != 0 && unborne == names_meant.size() && names_only) without_ports_.insert(&rule);
   }
 
-  void look_at_any(const policies::Policy& policy, const policies::Rule& rule, const Endpoints& receivers) {
-    if (!rule.all_ports || rule.action != policies::Action::kAllow || receivers.empty()) return;
-    std::set<std::string> declared;
-    for (const std::uint32_t number : receivers) {
-      if (cluster_.endpoints[number].ports.empty()) return;
-      for (const policies::NamedPort& port : cluster_.endpoints[number].ports)
-        declared.insert(std::string(policies::name(port.protocol)) + "/" + std::to_string(port.port));
-    }
-    if (declared.size() > kPortsWorthNaming) return;
-    const std::vector<std::string> words(declared.begin(), declared.end());
+  void look_at_any(const policies::Policy& policy, const policies::Rule& rule, const Met& receivers) {
+    if (!rule.all_ports || rule.action != policies::Action::kAllow || receivers.count == 0) return;
+    if (!receivers.all_declare || receivers.numbers.size() > kPortsWorthNaming) return;
+    const std::string declared = line(receivers.numbers, kPortsWorthNaming);
     findings_.add({Check::kAnyPort,
                    rule.origin,
                    object_of(policy, rule),
-                   "allows every port, where the receivers (" + names(receivers) + ") declare " +
-                       line(words, kPortsWorthNaming) + " only",
-                   "ports: [" + line(words, kPortsWorthNaming) + "]",
+                   "allows every port, where the receivers (" + meeting_->names(receivers) + ") declare " +
+                       declared + " only",
+                   "ports: [" + declared + "]",
                    {},
                    ""});
   }
@@ -268,12 +211,7 @@ class Linter {
   }
 
   void look_at_invariants(const Compiled& whole) {
-    const Proof proof = prove({.cluster = cluster_,
-                               .policies = set_,
-                               .posture = posture_,
-                               .subjects = compile::Subjects::kEvery,
-                               .limits = {.section_bytes_max = image::kSectionBytesMax}},
-                              whole.output);
+    const Proof proof = prove(input_, whole.output);
     for (const Breach& breach : proof.breaches)
       findings_.add({Check::kBrokenInvariant, breach.origin, breach.demand,
                      "is broken: the packet is " + breach.answer, "", breach.witness, breach.packet});
@@ -293,31 +231,59 @@ class Linter {
   /// Which end is nobody, where one is by itself.
   std::string nobody_text(const policies::Demand& demand) {
     for (const auto& [end, peers] : {std::pair{"from", &demand.from}, std::pair{"to", &demand.to}}) {
+      if (!nobody(*peers)) continue;
       policies::Rule words;
       words.peers = *peers;
-      if (nobody(words)) return "nobody is '" + describe_peers(words) + "' (" + end + ")";
+      return "nobody is '" + describe_peers(words) + "' (" + end + ")";
     }
     return "none goes between these ends on these ports";
   }
 
+  /// What a rule set allows of DNS, and whether it allows anything.
+  struct Resolving {
+    bool udp = false, tcp = false, anything = false;
+  };
+
+  static std::vector<Resolving> resolving(const Space& space) {
+    const image::View& view = space.view(kAfter);
+    const std::uint32_t udp = image::port_class(view, image::kUdp, 53);
+    const std::uint32_t tcp = image::port_class(view, image::kTcp, 53);
+    std::vector<Resolving> result(view.policy->rule_sets);
+    for (std::uint64_t rule_set = 0; rule_set < result.size(); ++rule_set) {
+      const auto allows = [&](std::uint32_t port_class) {
+        return (view.verdicts[rule_set * view.policy->port_classes + port_class] & image::kAllowBit) != 0;
+      };
+      const bool anything = std::any_of(space.ports().begin(), space.ports().end(),
+                                        [&](const PortClass& port) { return allows(port.number[kAfter]); });
+      result[rule_set] = {allows(udp), allows(tcp), anything};
+    }
+    return result;
+  }
+
   /// Isolated for egress, allowed something, and no DNS: names cannot be resolved, which is seldom meant.
-  void look_for_dns(const image::View& view) {
-    const Space space(view, view);
+  void look_for_dns(const Space& space) {
+    const image::View& view = space.view(kAfter);
     std::map<std::uint32_t, std::set<std::string>> lacking[2];  // by isolating policy; [0] udp, [1] tcp alone
     std::map<std::uint32_t, int> known;  // by subject class: 0 fine, 1 no udp, 2 no tcp
+    const std::vector<Resolving> resolves = resolving(space);
+    // By peer class: whether it is somebody's, and whether somebody's who is no node.
+    const std::uint32_t columns = view.policy->peer_classes[image::kEgress];
+    std::vector<bool> met(columns), met_beside_nodes(columns);
+    for (const AddressClass& each : space.addresses()) {
+      const image::Record& record = view.records[each.record[kAfter]];
+      met[record.peer[image::kEgress]] = true;
+      if ((record.flags & image::kRecordNode) == 0) met_beside_nodes[record.peer[image::kEgress]] = true;
+    }
     const auto judged = [&](std::uint32_t subject) {
-      bool udp = false, tcp = false, anything = false;
-      for (const AddressClass& peer : space.addresses()) {
-        const std::uint32_t column = view.records[peer.record[kAfter]].peer[image::kEgress];
-        const auto allows = [&](std::uint32_t port_class) {
-          return (image::decide(view, image::kEgress, subject, column, port_class) & image::kAllowBit) != 0;
-        };
-        udp = udp || allows(image::port_class(view, image::kUdp, 53));
-        tcp = tcp || allows(image::port_class(view, image::kTcp, 53));
-        if ((view.records[peer.record[kAfter]].flags & image::kRecordNode) != 0) continue;
-        for (const PortClass& port : space.ports()) anything = anything || allows(port.number[kAfter]);
+      const std::uint32_t* row = view.matrix[image::kEgress] + std::uint64_t{subject} * columns;
+      Resolving all;
+      for (std::uint32_t column = 0; column < columns; ++column) {
+        const Resolving& each = resolves[row[column]];
+        all.udp = all.udp || (met[column] && each.udp);
+        all.tcp = all.tcp || (met[column] && each.tcp);
+        all.anything = all.anything || (met_beside_nodes[column] && each.anything);
       }
-      return !anything || (udp && tcp) ? 0 : udp ? 2 : 1;
+      return !all.anything || (all.udp && all.tcp) ? 0 : all.udp ? 2 : 1;
     };
     for (const AddressClass& each : space.addresses())
       for (const Member& member : each.members) {
@@ -331,21 +297,18 @@ class Linter {
           lacking[place->second - 1][view.isolating[traits.isolating_first]].insert(
               who(view, member.address));
       }
+    std::map<std::string, const policies::Policy*> by_key;
+    for (const policies::Policy& policy : set_.policies) by_key.emplace(key_of(policy), &policy);
     for (const bool tcp_only : {false, true})
       for (const auto& [number, endpoints] : lacking[tcp_only]) {
-        const image::Policy& policy = view.policies[number];
         const std::vector<std::string> words(endpoints.begin(), endpoints.end());
-        const auto found =
-            std::find_if(set_.policies.begin(), set_.policies.end(), [&](const policies::Policy& each) {
-              return each.kind == view.policy_text(policy.kind) &&
-                     each.name == view.policy_text(policy.name) &&
-                     each.namespace_name == view.policy_text(policy.namespace_name);
-            });
-        if (found == set_.policies.end()) continue;
+        const auto found = by_key.find(policy_key(view, number));
+        if (found == by_key.end()) continue;
+        const policies::Policy& written = *found->second;
         findings_.add(
             {Check::kNoDns,
-             found->origin,
-             object_of(*found),
+             written.origin,
+             object_of(written),
              tcp_only ? "isolates egress, and nothing allows tcp/53: answers too large for udp fail for " +
                             line(words, kNamesShown)
                       : "isolates egress, and nothing allows udp/53: names cannot be resolved by " +
@@ -357,27 +320,37 @@ class Linter {
   }
 
   /// The rules that decide about some packet, by policy and place.
-  std::set<std::tuple<std::string, std::uint32_t, std::uint32_t, std::string>> deciding(
-      const image::View& view) {
-    const Space space(view, view);
+  static std::set<std::tuple<std::string, std::uint32_t, std::uint32_t, std::string>> deciding(
+      const Space& space) {
+    const image::View& view = space.view(kAfter);
     std::vector<bool> looked_at(view.policy->rule_sets), decides(view.policy->rules.count);
-    for (const AddressClass& from : space.addresses())
-      for (const AddressClass& to : space.addresses()) {
-        const image::Record &source = view.records[from.record[kAfter]],
-                            &destination = view.records[to.record[kAfter]];
-        const auto look = [&](std::uint32_t direction, std::uint32_t subject, std::uint32_t peer) {
-          if (subject == image::kNoSubject) return;
-          const std::uint32_t columns = view.policy->peer_classes[direction];
-          const std::uint32_t set = view.matrix[direction][std::uint64_t{subject} * columns + peer];
-          if (looked_at[set] || !apart(from, to)) return;
-          looked_at[set] = true;
+    for (const std::uint32_t direction : {image::kIngress, image::kEgress}) {
+      // Who is of each subject and of each peer class.
+      std::vector<std::vector<std::uint32_t>> subjects(view.policy->subject_classes[direction]);
+      std::vector<std::vector<std::uint32_t>> peers(view.policy->peer_classes[direction]);
+      for (std::uint32_t number = 0; number < space.addresses().size(); ++number) {
+        const image::Record& record = view.records[space.addresses()[number].record[kAfter]];
+        peers[record.peer[direction]].push_back(number);
+        if (record.subject[direction] != image::kNoSubject)
+          subjects[record.subject[direction]].push_back(number);
+      }
+      const auto can_meet = [&](std::uint32_t subject, std::uint32_t peer) {
+        for (const std::uint32_t one : subjects[subject])
+          for (const std::uint32_t other : peers[peer])
+            if (apart(space.addresses()[one], space.addresses()[other])) return true;
+        return false;
+      };
+      for (std::uint32_t subject = 0; subject < subjects.size(); ++subject) {
+        const std::uint32_t* row = view.matrix[direction] + std::uint64_t{subject} * peers.size();
+        for (std::uint32_t peer = 0; peer < peers.size(); ++peer) {
+          if (looked_at[row[peer]] || !can_meet(subject, peer)) continue;
+          looked_at[row[peer]] = true;
           for (const PortClass& port : space.ports())
             decides[image::decide(view, direction, subject, peer, port.number[kAfter]) & ~image::kAllowBit] =
                 true;
-        };
-        look(image::kEgress, source.subject[image::kEgress], destination.peer[image::kEgress]);
-        look(image::kIngress, destination.subject[image::kIngress], source.peer[image::kIngress]);
+        }
       }
+    }
     std::set<std::tuple<std::string, std::uint32_t, std::uint32_t, std::string>> result;
     for (std::uint32_t number = 1; number < decides.size(); ++number) {
       if (!decides[number]) continue;
@@ -387,6 +360,9 @@ class Linter {
     return result;
   }
 
+  static std::string key_of(const policies::Policy& policy) {
+    return policy.kind + ' ' + policy.namespace_name + '/' + policy.name;
+  }
   static std::string policy_key(const image::View& view, std::uint32_t number) {
     const image::Policy& policy = view.policies[number];
     return std::string(view.policy_text(policy.kind)) + ' ' +
@@ -394,23 +370,22 @@ class Linter {
            std::string(view.policy_text(policy.name));
   }
 
-  void look_at_effects(const Compiled& whole, const LintLimits& limits, Linted& result) {
-    const std::vector<Written> rules = written_rules(set_, subjects_);
-    const std::vector<Outcome> outcomes =
-        effects(cluster_, set_, posture_, whole, rules, limits.compiles_max);
-    const auto decide = deciding(whole.view);
+  void look_at_effects(const Space& space, const LintLimits& limits, Linted& result) {
+    const std::vector<Written> rules = written_rules(set_);
+    const std::vector<Outcome> outcomes = effects(input_, space, rules, limits.steps_max);
+    const auto decide = deciding(space);
     result.rules = rules.size();
     for (std::size_t i = 0; i < rules.size(); ++i) {
       const policies::Policy& policy = set_.policies[rules[i].policy];
       const policies::Rule& rule = *rules[i].rule;
       // A policy that governs nobody, and peers that are nobody, have been found already.
-      if (rules[i].governs_nobody() || rule.peers.empty()) continue;
+      if (!governs(policy, rules[i]) || rule.peers.empty()) continue;
       if (policy.mode == policies::Mode::kAudit) continue;  // its rules are meant to have no effect
       const Outcome& outcome = outcomes[i];
       if (outcome.effect == Effect::kUnknown) ++result.unproven;
-      if (outcome.effect == Effect::kNone && !nobody(rule) && !without_ports_.contains(&rule)) {
-        const std::string key = policy.kind + ' ' + policy.namespace_name + '/' + policy.name;
-        const bool decides = decide.contains({key, rule.origin.line, rule.origin.column, rule.name});
+      if (outcome.effect == Effect::kNone && !nobody(rule.peers) && !without_ports_.contains(&rule)) {
+        const bool decides =
+            decide.contains({key_of(policy), rule.origin.line, rule.origin.column, rule.name});
         findings_.add({decides ? Check::kRedundant : Check::kShadowed,
                        rule.origin,
                        object_of(policy, rule),
@@ -420,21 +395,25 @@ class Linter {
                        {},
                        ""});
       }
-      if (outcome.effect == Effect::kSome && rule.action == policies::Action::kDeny &&
-          outcome.other_rule != 0 && outcome.other_tier == tier_of(policy.tier))
+      if (outcome.disputed)
         findings_.add({Check::kConflict, rule.origin, object_of(policy, rule),
-                       "denies what " + outcome.other_text + " allows", "", outcome.witness,
-                       packet_text(whole.view, outcome.witness)});
+                       "denies what " + outcome.other_text + " allows", "", outcome.disputed,
+                       packet_text(space.view(kAfter), *outcome.disputed)});
     }
   }
 
-  const policies::Cluster& cluster_;
+  bool governs(const policies::Policy& policy, const Written& rule) const {
+    return std::any_of(rule.places.begin(), rule.places.end(), [&](const Written::Place& place) {
+      return govern_.contains(&policy.clauses[place.clause].rules[place.rule]);
+    });
+  }
+
   const policies::PolicySet& set_;
-  const policies::Posture posture_;
-  std::map<std::string, const policies::Labels*> namespaces_;
-  std::map<policies::EndpointSelector, Endpoints> meeting_;
-  Subjects subjects_;
-  std::set<const policies::Rule*> without_ports_;  // found already: no receiver bears any of their ports
+  const compile::Input input_;
+  std::optional<Meeting> meeting_;
+  std::unordered_set<const policies::Rule*> govern_;  // that somebody is governed by
+  std::unordered_set<const policies::Rule*>
+      without_ports_;  // found already: no receiver bears any of their ports
   Findings findings_;
 };
 

@@ -4,6 +4,7 @@
 // judged otherwise (redundancy.h). The rest is read off the cluster and the tables.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -43,12 +44,12 @@ struct Finding {
 struct Linted {
   std::vector<Finding> findings;  // by file, line, check
   std::size_t rules = 0;          // written rules looked at
-  std::size_t unproven = 0;       // of these, whose effect was not decided: the bound on compiles was reached
+  std::size_t unproven = 0;       // of these, whose effect was not decided: the bound on steps was reached
   std::string refusal;            // not empty: the policies do not compile, and why; nothing else is set
 };
 
 struct LintLimits {
-  std::size_t compiles_max = 256;
+  std::uint64_t steps_max = 5'000'000'000;  // of looking for what rules are good for: some 20 s
 };
 
 Linted lint(const policies::Cluster& cluster, const policies::PolicySet& set,

@@ -1,15 +1,12 @@
-// Rules without which no verdict changes, found with few compiles.
+// Rules without which no verdict changes.
 //
-// A rule is redundant if the image without it judges every packet as before; compare() decides that. One compile for each
-// rule would take hours for a large set. But rules that govern different endpoints do not meet: a *round* leaves out many at
-// once, no two of which govern one endpoint in one direction, all of one action. Leaving out more allow rules can only deny
-// more packets and leaving out more deny rules only fewer, so a rule that changes a verdict alone changes it in its round too:
-// a rule of which nothing changes is redundant. What changes names the rule by the endpoints it governs. Where that is
-// not certain (a rule that governs both ends), the rule gets a round of its own. So does every pass rule.
+// A rule is redundant if, without it, every packet is judged as before. compile/trials.h decides that rule by rule; here a
+// rule is what somebody wrote, and an answer has words.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -21,7 +18,10 @@
 
 namespace bulkhead::analysis {
 
-/// With every endpoint judged. The reason, where there is no image.
+/// With every endpoint judged.
+compile::Input whole_input(const policies::Cluster& cluster, const policies::PolicySet& set,
+                           const policies::Posture& posture);
+/// The reason, where there is no image.
 std::variant<std::unique_ptr<Compiled>, std::string> compile_all(const policies::Cluster& cluster,
                                                                  const policies::PolicySet& set,
                                                                  const policies::Posture& posture);
@@ -33,28 +33,22 @@ struct Written {
   };
   std::size_t policy;
   std::vector<Place> places;
-  const policies::Rule* rule;              // the first of them
-  std::vector<std::uint32_t> governed[2];  // by direction: endpoints, sorted
-  bool governs_nobody() const { return governed[0].empty() && governed[1].empty(); }
+  const policies::Rule* rule;  // the first of them
 };
-
-/// `subjects[policy][clause]`: the endpoints that the clause governs, sorted.
-using Subjects = std::vector<std::vector<std::vector<std::uint32_t>>>;
-std::vector<Written> written_rules(const policies::PolicySet& set, const Subjects& subjects);
+std::vector<Written> written_rules(const policies::PolicySet& set);
 
 enum class Effect : std::uint8_t { kUnknown, kNone, kSome };
 
 struct Outcome {
   Effect effect = Effect::kUnknown;
-  Packet witness;                // kSome: a packet that is judged otherwise without the rule
-  std::uint32_t other_rule = 0;  // and the rule of the image without it that decides then; 0: none
-  std::string other_text;        // that rule in words
-  std::uint16_t other_tier = image::kApplicationTier;  // image::PolicyTier
+  // Of a deny rule: what it denies and a rule of its own tier would allow, if anything.
+  std::optional<Packet> disputed;
+  std::string other_text;  // that rule in words
 };
 
-/// For each written rule; rules that govern nobody have no effect. `compiles` counts down.
-std::vector<Outcome> effects(const policies::Cluster& cluster, const policies::PolicySet& set,
-                             const policies::Posture& posture, const Compiled& whole,
-                             const std::vector<Written>& rules, std::size_t compiles);
+/// For each written rule; rules that govern nobody, and audited ones, have no effect. `space` is of the compiled image
+/// alone. Where `steps` do not suffice, effects are unknown.
+std::vector<Outcome> effects(const compile::Input& input, const Space& space,
+                             const std::vector<Written>& rules, std::uint64_t steps);
 
 }  // namespace bulkhead::analysis

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "controlplane/compile/vacant.h"
 #include "policies/model/address.h"
 
 namespace bulkhead::compile {
@@ -13,22 +14,7 @@ namespace {
 
 using policies::AddressBytes;
 
-constexpr std::size_t kConflictsMax = 100;
-
-/// The address behind the block, wrapping to zero at the end.
-AddressBytes after(const policies::AddressBlock& block) {
-  AddressBytes address = block.base;
-  int carry = 1;
-  for (int byte = 15; byte >= 0 && carry != 0; --byte) {
-    const int first_bit = byte * 8;
-    if (first_bit >= block.prefix_bits) continue;  // host bits only: zero, as in the base
-    const int unit = block.prefix_bits - first_bit >= 8 ? 1 : 1 << (8 - (block.prefix_bits - first_bit));
-    const int sum = address[static_cast<std::size_t>(byte)] + carry * unit;
-    address[static_cast<std::size_t>(byte)] = static_cast<std::uint8_t>(sum);
-    carry = sum >> 8;
-  }
-  return address;
-}
+constexpr std::size_t kConflictsMax = 100, kStepsMax = 1000;
 
 struct Witness {
   AddressBytes subject, peer;
@@ -44,10 +30,8 @@ class Finder {
         blocks_(blocks),
         ports_(ports),
         profiles_(profiles),
-        classes_(classes) {
-    for (const Bound& bound : profiles.bound) owned_.push_back(bound.address);
-    std::sort(owned_.begin(), owned_.end());
-  }
+        classes_(classes),
+        vacant_(blocks, profiles) {}
 
   std::optional<Conflict> conflict(std::uint32_t direction, const MetDispute& met) const {
     const auto port = ports_.example(met.dispute.port_class);
@@ -93,7 +77,7 @@ class Finder {
       for (std::uint32_t region = 0; region < blocks_.regions().size(); ++region) {
         const std::uint32_t peer = classes_.world_peer_of[direction][region];
         if (std::find(met.peers.begin(), met.peers.end(), peer) == met.peers.end()) continue;
-        if (const auto address = unowned(region))
+        if (const auto address = vacant_.in(region, kStepsMax))
           if (auto witness = between(subject.member, *address, policies::format(*address))) return witness;
       }
     }
@@ -116,22 +100,6 @@ class Finder {
     return endpoint.namespace_name + "/" + endpoint.name;
   }
 
-  /// An address of the region that nobody owns: the base, or behind what lies inside the region.
-  std::optional<AddressBytes> unowned(std::uint32_t region) const {
-    const policies::AddressBlock& prefix = blocks_.regions()[region].prefix;
-    AddressBytes address = prefix.base;
-    for (std::size_t step = 0; step < kStepsMax; ++step) {
-      const std::uint32_t at = blocks_.region_of(address);
-      const bool owned = std::binary_search(owned_.begin(), owned_.end(), address);
-      if (at == region && !owned) return address;
-      const AddressBytes next =
-          after(at == region ? policies::block_of(address) : blocks_.regions()[at].prefix);
-      if (next <= address || !prefix.contains(next)) return std::nullopt;
-      address = next;
-    }
-    return std::nullopt;
-  }
-
   std::string words(const GoverningRule& governing) const {
     const policies::Rule& rule = *governing.rule;
     std::string at;
@@ -141,15 +109,13 @@ class Finder {
            policies::name(rule.action).data();
   }
 
-  static constexpr std::size_t kStepsMax = 1000;
-
   const Census& census_;
   const Rules& rules_;
   const Blocks& blocks_;
   const Ports& ports_;
   const Profiles& profiles_;
   const Classes& classes_;
-  std::vector<AddressBytes> owned_;  // ascending
+  const Vacant vacant_;
 };
 
 }  // namespace

@@ -32,10 +32,7 @@ std::uint32_t Decisions::decide(RuleList matching, const Ground& enforced, const
   if (rules_.audits) {
     ask_tiers(matching, audited);
     row_.swap(answer_);
-    enforced_.clear();
-    for (const std::uint32_t rule : matching)
-      if (!rules_.rules[rule].audited) enforced_.push_back(rule);
-    ask_tiers(enforced_, enforced);
+    ask_tiers(enforced_of(matching), enforced);
     if (row_ != answer_) audited_row = audited_.intern(row_) + 1;
   } else {
     ask_tiers(matching, enforced);
@@ -53,6 +50,21 @@ std::uint32_t Decisions::decide(RuleList matching, const Ground& enforced, const
                   std::to_string(ports_.class_count()) + " port classes need more than the " +
                   std::to_string(limits_.section_bytes_max) + " bytes a section may have"};
   return number;
+}
+
+std::span<const image::Decision> Decisions::ask(RuleList matching, const Ground& enforced,
+                                                std::uint32_t resolved) {
+  resolved_ = resolved;
+  ask_tiers(enforced_of(matching), enforced);
+  return answer_;
+}
+
+Decisions::RuleList Decisions::enforced_of(RuleList matching) {
+  if (!rules_.audits) return matching;
+  enforced_.clear();
+  for (const std::uint32_t rule : matching)
+    if (!rules_.rules[rule].audited) enforced_.push_back(rule);
+  return enforced_;
 }
 
 void Decisions::ask_tiers(RuleList matching, const Ground& ground) {

@@ -47,6 +47,10 @@ class Decisions {
   std::uint32_t decide(std::span<const std::uint32_t> matching, const Ground& enforced, const Ground& audited,
                        std::uint32_t resolved);
 
+  /// By port class, what `matching` answers; audited policies are left aside, and nothing is kept. Valid until the next call.
+  std::span<const image::Decision> ask(std::span<const std::uint32_t> matching, const Ground& enforced,
+                                       std::uint32_t resolved);
+
   /// What the latest decide() met, in order.
   std::span<const Dispute> disputes() const { return disputes_; }
 
@@ -54,6 +58,7 @@ class Decisions {
   using RuleList = std::span<const std::uint32_t>;
   using Place = std::uint32_t image::Passed::*;
 
+  RuleList enforced_of(RuleList matching);
   /// Fills answer_, passed_ and disputes_.
   void ask_tiers(RuleList matching, const Ground& ground);
   void ask_ordered_tier(RuleList rules, Place place);  // nullptr: passing is not noted

@@ -33,6 +33,8 @@ class PackedRow {
     else
       for (std::size_t column = 0; column < columns; ++column) visit(column, (*this)[column]);
   }
+  /// The distinct cells; nothing where they are too many for a palette.
+  std::span<const std::uint32_t> palette() const { return palette_; }
   std::uint64_t hash() const;
   std::uint64_t bytes() const { return bytes_.size() + (palette_.size() + plain_.size()) * 4; }
 

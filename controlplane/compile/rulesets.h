@@ -1,30 +1,20 @@
-// Rows: for each subject class, which rule set answers each peer class.
+// For each subject class, which rule set answers each peer class.
 //
-// A row starts with all peers alike and splits them by each distinct peer list of the rules that govern the
-// subject (partition refinement), so its cost follows what those lists match, not rules times peers. Peers
-// left together see the same rules; their answer over all port classes is a *rule set*, stored once however
-// often it comes about. At last, rows that are equal (and have the same story to tell) and columns that are
-// equal are merged.
+// rows.h says which rules match; their answer over all port classes is a *rule set*, stored once however often it
+// comes about. Rows that are equal (and have the same story to tell) and columns that are equal are merged.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "controlplane/compile/classes.h"
-#include "controlplane/compile/decisions.h"
 #include "controlplane/compile/intern.h"
 #include "controlplane/compile/merge.h"
 #include "controlplane/compile/ports.h"
+#include "controlplane/compile/rows.h"
 #include "controlplane/compile/rules.h"
 
 namespace bulkhead::compile {
-
-/// A dispute that a packet can meet: some subject of the class with a peer of one of the classes.
-struct MetDispute {
-  Dispute dispute;
-  std::uint32_t subject = 0;         // class of classes.h
-  std::vector<std::uint32_t> peers;  // classes of classes.h, a few
-};
 
 struct RuleSets {
   // For each port class a Decision of the image, whose rule index is the rule's place in Rules::rules plus one;

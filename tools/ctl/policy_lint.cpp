@@ -55,7 +55,7 @@ void say(const Value& value, Terminal& terminal) {
   out << " in " << plain(value["rules"]) << " rules of " << plain(value["policies"]) << " policies\n";
   if (value["unproven"] != 0)
     out << "of " << plain(value["unproven"])
-        << " rules it was not decided whether they have an effect: too many compiles\n";
+        << " rules it was not decided whether they have an effect: there is too much to look through\n";
 }
 
 Answer lint(const Invocation& invocation) {

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "controlplane/analysis/party.h"
 #include "controlplane/analysis/redundancy.h"
 #include "policies/load/load.h"
 #include "policies/model/address.h"
@@ -236,27 +237,15 @@ std::size_t rules_of(const policies::PolicySet& set) {
   return count;
 }
 
-Subjects subjects_of(const property::Scenario& scenario) {
-  std::map<std::string, policies::Labels> homes;
-  for (const auto& home : scenario.cluster.namespaces) homes[home.name] = home.labels;
-  Subjects subjects;
-  for (const auto& policy : scenario.policies.policies) {
-    subjects.emplace_back();
-    for (const auto& clause : policy.clauses) {
-      subjects.back().emplace_back();
-      for (std::uint32_t i = 0; i < scenario.cluster.endpoints.size(); ++i) {
-        const auto& endpoint = scenario.cluster.endpoints[i];
-        if (clause.subject.matches(endpoint, homes[endpoint.namespace_name]))
-          subjects.back().back().push_back(i);
-      }
-    }
-  }
-  return subjects;
+std::vector<Outcome> effects_of(const property::Scenario& scenario, const Compiled& whole,
+                                const std::vector<Written>& rules) {
+  return effects(whole_input(scenario.cluster, scenario.policies, scenario.posture),
+                 Space(whole.view, whole.view), rules, 1'000'000'000);
 }
 
-/// The fast way, many rules a compile, says what leaving out rule after rule says.
+/// The fast way, without a compile, says what compiling without rule after rule says; a disputed packet is one.
 TEST(Lint, effects_are_those_of_leaving_out_each_rule_alone) {
-  std::size_t none = 0, some = 0;
+  std::size_t none = 0, some = 0, disputed = 0;
   for (std::uint64_t seed = 1; seed <= 80; ++seed) {
     property::Scenario scenario = property::make_scenario(seed);
     if (scenario.cluster.endpoints.size() > 20) continue;
@@ -266,8 +255,8 @@ TEST(Lint, effects_are_those_of_leaving_out_each_rule_alone) {
     ASSERT_TRUE(std::holds_alternative<std::unique_ptr<Compiled>>(compiled))
         << std::get<std::string>(compiled);
     const Compiled& whole = *std::get<std::unique_ptr<Compiled>>(compiled);
-    const auto rules = written_rules(scenario.policies, subjects_of(scenario));
-    const auto outcomes = effects(scenario.cluster, scenario.policies, scenario.posture, whole, rules, 1000);
+    const auto rules = written_rules(scenario.policies);
+    const auto outcomes = effects_of(scenario, whole, rules);
     for (std::size_t i = 0; i < rules.size(); ++i) {
       auto fewer = compile_all(scenario.cluster, without(scenario.policies, rules[i]), scenario.posture);
       const image::View& view = std::get<std::unique_ptr<Compiled>>(fewer)->view;
@@ -275,10 +264,20 @@ TEST(Lint, effects_are_those_of_leaving_out_each_rule_alone) {
       EXPECT_EQ(outcomes[i].effect, changes ? Effect::kSome : Effect::kNone)
           << "seed " << seed << " rule " << i;
       ++(changes ? some : none);
+      if (!outcomes[i].disputed) continue;
+      ++disputed;
+      EXPECT_EQ(rules[i].rule->action, policies::Action::kDeny);
+      EXPECT_FALSE(judge(whole.view, *outcomes[i].disputed).allowed()) << "seed " << seed << " rule " << i;
+      const image::Judgement after = judge(view, *outcomes[i].disputed);
+      ASSERT_TRUE(after.allowed()) << "seed " << seed << " rule " << i;
+      const std::uint32_t other = after.rule != 0 ? after.rule : after.egress_rule;
+      ASSERT_NE(other, 0u) << "seed " << seed << " rule " << i;
+      EXPECT_EQ(outcomes[i].other_text, rule_text(view, other)) << "seed " << seed << " rule " << i;
     }
   }
   EXPECT_GT(none, 30u);
   EXPECT_GT(some, 30u);
+  EXPECT_GT(disputed, 10u);
 }
 
 /// One rule governs web's egress and job's ingress, the other job's egress and db's ingress: the way from web to db could be
@@ -305,22 +304,43 @@ TEST(Lint, of_two_rules_at_both_ends_of_a_change_only_the_one_that_makes_it_has_
                              clause(policies::Direction::kIngress, "job", true, who("job"))};
   set.policies[1].clauses = {clause(policies::Direction::kEgress, "job", false, policies::Everyone{}),
                              clause(policies::Direction::kIngress, "db", false, policies::Everyone{})};
-  const policies::Cluster cluster = shop();
   property::Scenario scenario;
-  scenario.cluster = cluster;
+  scenario.cluster = shop();
   scenario.policies = set;
-  const auto compiled = compile_all(cluster, set, {});
-  const auto rules = written_rules(set, subjects_of(scenario));
+  const auto compiled = compile_all(scenario.cluster, set, {});
+  const auto rules = written_rules(scenario.policies);
   ASSERT_EQ(rules.size(), 2u);
-  const auto outcomes = effects(cluster, set, {}, *std::get<std::unique_ptr<Compiled>>(compiled), rules, 10);
+  const auto outcomes = effects_of(scenario, *std::get<std::unique_ptr<Compiled>>(compiled), rules);
   EXPECT_EQ(outcomes[0].effect, Effect::kSome);
   EXPECT_EQ(outcomes[1].effect, Effect::kNone);
 }
 
-TEST(Lint, rules_are_left_undecided_where_no_compile_is_left) {
+/// Of one kind are both ends; an endpoint with itself needs no rule.
+TEST(Lint, a_rule_between_two_of_a_kind_has_an_effect_and_one_of_a_single_endpoint_with_itself_has_none) {
+  for (const bool two : {false, true}) {
+    property::Scenario scenario;
+    scenario.cluster = shop();
+    if (two) scenario.cluster.endpoints.push_back(pod("shop", "db-2", "db", "10.0.0.9"));
+    scenario.cluster.endpoints[1].ports.clear();
+    const policies::EndpointSelector db{"shop", {}, {{{"app", policies::Operator::kIn, {"db"}}}}};
+    policies::Policy policy;
+    policy.kind = "NetworkPolicy";
+    policy.namespace_name = "shop";
+    policy.clauses = {{policies::Direction::kIngress, db, true, {}}};
+    policy.clauses[0].rules.push_back(
+        {"replicate", policies::Action::kAllow, {db}, true, {}, {"p.yaml", 1, 1}});
+    scenario.policies.policies = {policy};
+    const auto compiled = compile_all(scenario.cluster, scenario.policies, {});
+    const auto outcomes = effects_of(scenario, *std::get<std::unique_ptr<Compiled>>(compiled),
+                                     written_rules(scenario.policies));
+    EXPECT_EQ(outcomes.at(0).effect, two ? Effect::kSome : Effect::kNone);
+  }
+}
+
+TEST(Lint, rules_are_left_undecided_where_no_steps_are_left) {
   const policies::File file{"p.yaml", kEdges};
   const policies::Loaded loaded = policies::load(std::span(&file, 1));
-  EXPECT_EQ(lint(shop(), loaded.policies, {}, {.compiles_max = 1}).unproven, 1u);
+  EXPECT_EQ(lint(shop(), loaded.policies, {}, {.steps_max = 0}).unproven, 2u);
 }
 
 }  // namespace
