@@ -280,14 +280,14 @@ class RuleReader {
       } else if (name == "source.ip") {
         read_addresses(values, not_values, match);
       } else {
-        check_key(key, name);
+        check_key(key, name, values, not_values);
         return;
       }
     }
   }
 
   /// Conditions of requests; none that Istio would not know.
-  void check_key(const Value& key, const std::string& name) {
+  void check_key(const Value& key, const std::string& name, const Value& values, const Value& not_values) {
     constexpr std::array<std::string_view, 14> kKeys = {"connection.sni",         "destination.ip",
                                                         "destination.port",       "remote.ip",
                                                         "request.auth.audiences", "request.auth.claims[X]",
@@ -296,19 +296,31 @@ class RuleReader {
                                                         "source.namespace",       "source.principal",
                                                         "source.serviceAccount",  "source.trustDomain"};
     if (name.empty()) return;
-    const bool known = name == "connection.sni" || name == "destination.ip" || name == "remote.ip" ||
-                       name.starts_with("request.headers[") || name.starts_with("request.auth.") ||
-                       name.starts_with("experimental.envoy.filters.");
-    if (known)
-      report(key, name);
-    else
-      key.fail_spelling(name, kKeys);
+    const auto is_entry_of = [&](std::string_view map) {
+      return name.starts_with(map) && name.ends_with(']') && name.size() > map.size() + 1;
+    };
+    const bool of_addresses = name == "destination.ip" || name == "remote.ip";
+    const bool known = of_addresses || name == "connection.sni" || name == "request.auth.audiences" ||
+                       name == "request.auth.presenter" || name == "request.auth.principal" ||
+                       is_entry_of("request.headers[") || is_entry_of("request.auth.claims[") ||
+                       (name.starts_with("experimental.envoy.filters.") && name.ends_with(']'));
+    if (!known) return key.fail_spelling(name, kKeys);
+    for (const Value& list : {values, not_values}) of_addresses ? check_blocks(list) : check_texts(list);
+    report(key, name);
   }
 
   void pass_over(Fields& fields, std::initializer_list<std::string_view> names) {
     for (const auto name : names)
-      if (const Value value = fields.optional(name)) report(value, name);
+      if (const Value value = fields.optional(name)) {
+        name == "remoteIpBlocks" || name == "notRemoteIpBlocks" ? check_blocks(value) : check_texts(value);
+        report(value, name);
+      }
   }
+
+  static void check_texts(const Value& list) {
+    for (const auto& item : items_of(list)) item.nonempty_text();
+  }
+  static void check_blocks(const Value& list) { read_blocks(list); }
 
   void report(const Value& value, std::string_view name) {
     of_requests_ = true;

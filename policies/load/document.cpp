@@ -64,7 +64,8 @@ class TreeBuilder {
       if (!add(*event)) return false;
     }
     Problem problem = parser.problem();
-    report_.add(problem.line, problem.column, path(), std::move(problem.message));
+    std::string field = path_at(text, problem);
+    report_.add(problem.line, problem.column, std::move(field), std::move(problem.message));
     return false;
   }
 
@@ -88,6 +89,8 @@ class TreeBuilder {
     YamlNode node;
     std::optional<YamlNode> key;  // of a mapping: waits for its value
   };
+
+  std::string path_at(std::string_view text, const Problem& problem) const;
 
   /// A key within a path, short enough for a message.
   static std::string quotable(const std::string& key) { return key.substr(0, 253); }
@@ -258,6 +261,35 @@ std::string field_at_end(std::string_view text, const Limits& limits) {
   const TreeBuilder::Take forget = [](const YamlNode&) {};
   TreeBuilder builder(ignored, limits, forget, true);
   return builder.build(text) ? builder.last() : builder.path();
+}
+
+/// What stands before a problem and is part of its field: what is before it in its line or, at the line's beginning, all
+/// up to the line that it is indented under. Empty where nothing is.
+std::string_view leading_to(std::string_view text, std::size_t problem_at) {
+  const auto line_start = [&](std::size_t at) { return at == 0 ? 0 : text.rfind('\n', at - 1) + 1; };
+  std::size_t start = line_start(problem_at);
+  const std::size_t indent = problem_at - start;
+  if (text.substr(start, indent).find_first_not_of(" -") != text.npos) return text.substr(0, problem_at);
+  while (start > 0) {
+    const std::size_t end = start - 1;
+    start = line_start(end);
+    const std::string_view line = text.substr(start, end - start);
+    const std::size_t first = line.find_first_not_of(' ');
+    if (first < indent && line[first] != '#' && line[first] != '\r') return text.substr(0, end);
+  }
+  return {};
+}
+
+/// libyaml reads ahead, and hands on what it has read once it knows what it is; so the text before the problem tells more. Not
+/// in large ones, which take their time.
+std::string TreeBuilder::path_at(std::string_view text, const Problem& problem) const {
+  constexpr std::size_t kBytesMax = std::size_t{1} << 20;
+  std::string noticed = path();
+  if (remember_ || problem.offset > kBytesMax) return noticed;
+  const std::string_view before = leading_to(text, problem.offset);
+  if (before.empty() || (before.size() < problem.offset && !noticed.empty())) return noticed;
+  std::string read = field_at_end(before, limits_);
+  return read.size() > noticed.size() ? read : noticed;
 }
 
 }  // namespace

@@ -125,8 +125,7 @@ PortTerm read_ports(Fields& fields) {
   const Value list = fields.optional("ports");
   const auto items = list.list();
   if (items.empty() && fields.valid() && (!list || list.is_list()))
-    (list ? list : fields.value())
-        .fail("found no ports, expected a list of them; write ports: [any] for every port");
+    list.fail("found no ports, expected a list of them; write ports: [any] for every port");
   for (const auto& item : items) {
     PortTerm term = read_port_term(item);
     all.any = all.any || term.any;

@@ -25,6 +25,8 @@ Value Fields::child(std::string_view name) {
   if (node != nullptr) {
     result.written_ = node;
     if (node->kind != NodeKind::kNull) result.node_ = node;
+  } else {
+    result.around_ = value_.node_;
   }
   return result;
 }
@@ -36,10 +38,8 @@ Value Fields::optional(std::string_view name) {
 Value Fields::required(std::string_view name) {
   Value result = child(name);
   if (result || !valid()) return result;
-  if (result.is_written_null())
-    result.fail("found nothing, expected a value");
-  else
-    Value(*value_.node_, *value_.report_, result.path_).fail("the field " + quoted(name) + " is missing");
+  result.fail(result.is_written_null() ? "found nothing, expected a value"
+                                       : "the field " + quoted(name) + " is missing");
   return result;
 }
 

@@ -110,6 +110,7 @@ class Value {
 
   const YamlNode* node_ = nullptr;     // nullptr: absent or null
   const YamlNode* written_ = nullptr;  // the node, null ones included
+  const YamlNode* around_ = nullptr;   // of a field that is not written: the mapping that lacks it
   Report* report_ = nullptr;
   std::string path_;
 };

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <tuple>
 #include <utility>
 
@@ -53,6 +54,12 @@ constexpr std::array<std::string_view, 9> kKinds = {"List",
                                                     "NetworkPolicy",
                                                     "SegmentationPolicy"};
 
+/// Of metadata, what an API server adds. Nothing of it is used.
+constexpr std::string_view kAddedTexts[] = {"creationTimestamp", "deletionTimestamp", "generateName",
+                                            "resourceVersion",   "selfLink",          "uid"};
+constexpr std::string_view kAddedLists[] = {"finalizers", "managedFields", "ownerReferences"};
+constexpr std::string_view kAddedNumbers[] = {"deletionGracePeriodSeconds", "generation"};
+
 const Kind* find_kind(std::string_view name) {
   const auto found = std::find_if(std::begin(kPolicyKinds), std::end(kPolicyKinds),
                                   [&](const Kind& kind) { return kind.name == name; });
@@ -67,6 +74,17 @@ std::optional<Object> item_of(const Object& list) {
   Object item = list;
   item.kind.resize(item.kind.size() - kSuffix.size());
   return item;
+}
+
+/// Without a kind nobody knows the other fields; but a slip of the pen for one that every object has is told.
+void report_misspelt(const Value& object, const Fields& fields) {
+  constexpr std::array<std::string_view, 4> kEvery = {"apiVersion", "kind", "metadata", "spec"};
+  for (const Entry& entry : object.entries()) {
+    if (std::find(kEvery.begin(), kEvery.end(), entry.key) != kEvery.end()) continue;
+    const auto meant = nearest(entry.key, kEvery);
+    if (meant && !fields.has(*meant))
+      entry.key_value.fail("found the unknown field " + quoted(entry.key) + did_you_mean(entry.key, kEvery));
+  }
 }
 
 void collect_objects(const Value& value, const Object* as, std::vector<Object>& objects) {
@@ -91,7 +109,7 @@ void collect_objects(const Value& value, const Object* as, std::vector<Object>& 
     object.kind = named.nonempty_text().value_or("");
     object.kind_value = std::move(named);
   }
-  if (object.api_version.empty() || object.kind.empty()) return;
+  if (object.api_version.empty() || object.kind.empty()) return report_misspelt(value, fields);
   const auto item = item_of(object);
   if (object.kind != "List" && !item) {
     objects.push_back(std::move(object));
@@ -150,10 +168,13 @@ void settle(std::vector<T>& objects, const Key& key, const Name& name, std::vect
 
 Metadata read_metadata(Fields& object, Scope scope, std::string_view only_name) {
   Fields fields(object.required("metadata"));
-  fields.accept({"annotations", "labels", "creationTimestamp", "uid", "resourceVersion", "generation",
-                 "managedFields", "selfLink", "ownerReferences", "finalizers", "generateName",
-                 "deletionTimestamp", "deletionGracePeriodSeconds"});
   Metadata metadata;
+  fields.optional("labels").labels();
+  for (const auto& annotation : fields.optional("annotations").entries()) annotation.value.text();
+  for (const auto name : kAddedTexts) fields.optional(name).text();
+  for (const auto name : kAddedLists) fields.optional(name).list();
+  for (const auto name : kAddedNumbers)
+    fields.optional(name).integer(0, std::numeric_limits<std::int64_t>::max());
   const Value name = fields.required("name");
   if (const auto text = name.text()) {
     metadata.name = *text;

@@ -42,15 +42,21 @@ constexpr Words kWords[] = {
      "a value; a text with this sign belongs in quotes"},
 };
 
-/// From a place to the end of its line.
-std::string standing_at(std::string_view text, const yaml_mark_t& mark) {
-  for (std::size_t line = 0; line < mark.line && !text.empty(); ++line)
-    text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
-  for (std::size_t column = 0; column < mark.column && !text.empty();) {
-    text.remove_prefix(1);
-    const bool within = !text.empty() && (static_cast<unsigned char>(text[0]) & 0xc0) == 0x80;
+/// libyaml counts characters.
+std::size_t offset_of(std::string_view text, const yaml_mark_t& mark) {
+  std::size_t at = 0;
+  for (std::size_t line = 0; line < mark.line && at < text.size(); ++line)
+    at = std::min(text.find('\n', at), text.size() - 1) + 1;
+  for (std::size_t column = 0; column < mark.column && at < text.size();) {
+    ++at;
+    const bool within = at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80;
     column += within ? 0 : 1;
   }
+  return at;
+}
+
+/// From a place to the end of its line.
+std::string standing_at(std::string_view text) {
   text = text.substr(0, text.find_first_of("\r\n"));
   return text.empty() ? "nothing" : quoted(text);
 }
@@ -60,21 +66,23 @@ std::string standing_at(std::string_view text, const yaml_mark_t& mark) {
 Problem problem_of(const yaml_parser_t& parser, std::string_view text) {
   const auto at = [&](const yaml_mark_t& mark, std::string message) {
     return Problem{static_cast<std::uint32_t>(mark.line) + 1, static_cast<std::uint32_t>(mark.column) + 1,
-                   std::move(message)};
+                   offset_of(text, mark), std::move(message)};
   };
   const std::string_view problem = parser.problem == nullptr ? "no reason" : parser.problem;
   const bool has_context = parser.context != nullptr;
   for (const auto& words : kWords)
     if (words.problem == problem) {
       const yaml_mark_t& mark = words.at_context && has_context ? parser.context_mark : parser.problem_mark;
-      return at(mark, "found " + (words.found.empty() ? standing_at(text, mark) : std::string(words.found)) +
+      return at(mark, "found " +
+                          (words.found.empty() ? standing_at(text.substr(offset_of(text, mark)))
+                                               : std::string(words.found)) +
                           ", expected " + std::string(words.expected));
     }
   if (parser.error == YAML_READER_ERROR) {
     // The reader knows the byte alone.
     const std::string_view before = text.substr(0, parser.problem_offset);
     const std::size_t start = before.rfind('\n') + 1;
-    Problem found{1, static_cast<std::uint32_t>(before.size() - start) + 1, ""};
+    Problem found{1, static_cast<std::uint32_t>(before.size() - start) + 1, before.size(), ""};
     for (const char c : before) found.line += c == '\n';
     found.message = "found a character that text does not hold, expected text";
     return found;

@@ -3,6 +3,7 @@
 
 #include <yaml.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@ namespace bulkhead::policies {
 struct Problem {
   std::uint32_t line = 0;    // from 1
   std::uint32_t column = 0;  // from 1
+  std::size_t offset = 0;    // that place, in bytes
   std::string message;
 };
 

@@ -35,7 +35,8 @@ Requirement read_requirement(const Value& item) {
 
   const bool listed = values.is_list() && !values.node()->items.empty();
   if (op && (*op == Operator::kIn || *op == Operator::kNotIn)) {
-    if (!listed && fields.valid()) item.fail("found no values, expected at least one for In and NotIn");
+    if (!listed && (!values || values.is_list()))
+      values.fail("found no values, expected at least one for In and NotIn");
   } else if (op && listed) {
     values.fail("found values, expected none for Exists and DoesNotExist");
   }

@@ -73,8 +73,9 @@ std::string describe_found(const YamlNode& node) {
 
 Origin Value::origin() const {
   if (report_ == nullptr) return {};
-  if (written_ == nullptr) return {report_->file(), 0, 0};
-  return {report_->file(), written_->line, written_->column};
+  const YamlNode* place = written_ != nullptr ? written_ : around_;
+  if (place == nullptr) return {report_->file(), 0, 0};
+  return {report_->file(), place->line, place->column};
 }
 
 void Value::fail(std::string message) const {

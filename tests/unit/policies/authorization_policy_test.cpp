@@ -20,7 +20,8 @@ TEST(AuthorizationPolicy, says_what_it_cannot_judge_and_what_that_does) {
       "p.yaml:5:39: spec.rules[0].to[0].operation.methods: found methods, which packets do not show: the "
       "whole rule allows nothing here\n");
   EXPECT_EQ(
-      warnings(authorization_policy("  action: DENY\n  rules: [{when: [{key: remote.ip, values: [a]}]}]\n")),
+      warnings(authorization_policy(
+          "  action: DENY\n  rules: [{when: [{key: remote.ip, values: [10.0.0.1]}]}]\n")),
       "p.yaml:6:25: spec.rules[0].when[0].key: found remote.ip, which packets do not show: the rule denies "
       "here whatever this is\n");
   EXPECT_EQ(warnings(authorization_policy("  action: DENY\n")),

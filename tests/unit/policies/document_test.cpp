@@ -108,7 +108,7 @@ TEST(Document, every_refusal_names_the_field) {
       "f:4:11: spec.ports[1].port[1]: found a [ that nothing closes, expected ] or, before a further item, a "
       "comma");
   EXPECT_EQ(parse_refusal(head + "  - port: 81: 82\n"),
-            "f:4:13: spec.ports[1]: found a colon where no key can be, expected one key a line, "
+            "f:4:13: spec.ports[1].port: found a colon where no key can be, expected one key a line, "
             "indented like its "
             "neighbours; a text that holds a colon belongs in quotes");
   EXPECT_EQ(
@@ -116,6 +116,11 @@ TEST(Document, every_refusal_names_the_field) {
       "f:4:11: spec.ports[1].port: found \"@a\", expected a value; a text with this sign belongs in quotes");
   EXPECT_EQ(parse_refusal(head + "   x: y\n"),
             "f:4:4: spec: found \"x: y\", expected a key of the mapping, indented like its neighbours");
+  EXPECT_EQ(parse_refusal("metadata:\n    name: p\n# so\n\n  namespace: x\n"),
+            "f:5:3: metadata: found \"namespace: x\", expected a key of the mapping, indented like its "
+            "neighbours");
+  EXPECT_EQ(parse_refusal("metadata:\n  name: p: q\n").substr(0, 20), "f:2:10: metadata.nam");
+  EXPECT_EQ(parse_refusal("metadata:\n  name: p\n   namespace: x\n").substr(0, 21), "f:3:13: metadata.name");
 }
 
 TEST(Document, a_key_has_a_colon) {
