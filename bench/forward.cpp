@@ -94,7 +94,6 @@ std::pair<std::vector<std::byte>, std::vector<std::byte>> open_image() {
     policy.matrix[direction] = {0};
     policy.subjects[direction] = {image::SubjectClass{0, 0, 0, 0, image::Verdict::kAllow, 0}};
   }
-  policy.identities.resize(2);
   policy.policies.resize(1);
   policy.rules.resize(1);
   constexpr image::Profile kEverybody = 1;

@@ -13,10 +13,9 @@ Standing standing_of(const image::View& view, std::uint32_t record_number) {
   const image::Record& record = view.records[record_number];
   if ((record.flags & image::kRecordNode) != 0) return {PartyKind::kNode, "", ""};
   if (record.identity == 0) return {};
-  const image::Identity& identity = view.identities[record.identity];
-  const std::string labels(view.policy_text(identity.labels));
+  const std::string labels(view.labels_of_identity(record.identity));
   return {PartyKind::kIdentity, labels.empty() ? "no labels" : labels,
-          std::string(view.policy_text(identity.namespace_name))};
+          std::string(view.namespace_of_identity(record.identity))};
 }
 
 using Key = std::pair<Standing, Standing>;

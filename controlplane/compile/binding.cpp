@@ -25,6 +25,57 @@ void Binding::end() {
     leave(*entry->second);
     entry = entries_.erase(entry);
   }
+  for (auto known = identities_.begin(); known != identities_.end();) {
+    if (known->second->round == round_) {
+      ++known;
+      continue;
+    }
+    forget(*known->second);
+    known = identities_.erase(known);
+  }
+}
+
+std::uint32_t Binding::put(const Identity& identity) {
+  const auto [known, is_new] = identities_.try_emplace(identity.id);
+  if (is_new) {
+    if (free_numbers_.empty()) {
+      free_numbers_.push_back(static_cast<std::uint32_t>(numbers_.size()));
+      numbers_.push_back(0);
+    }
+    known->second =
+        std::make_unique<Named>(Named{identity.id, identity::text(*identity.labels),
+                                      std::string(identity.namespace_name), free_numbers_.back()});
+    free_numbers_.pop_back();
+    enter(*known->second);
+  }
+  known->second->round = round_;
+  return known->second->index;
+}
+
+void Binding::remove(const identity::Id& id) {
+  const auto known = identities_.find(id);
+  if (known == identities_.end()) return;
+  forget(*known->second);
+  identities_.erase(known);
+}
+
+Binding::Shard& Binding::shard_of(const identity::Id& id) {
+  return shards_[image::shard_of_hash(image::identity_hash(id.bytes),
+                                      static_cast<std::uint32_t>(shards_.size() - 1))];
+}
+
+void Binding::enter(Named& identity) {
+  Shard& shard = shard_of(identity.id);
+  shard.identities.push_back(&identity);
+  shard.identities_moved = shard.dirty = true;
+}
+
+void Binding::forget(const Named& identity) {
+  numbers_[identity.index] = 0;
+  free_numbers_.push_back(identity.index);
+  Shard& shard = shard_of(identity.id);
+  std::erase(shard.identities, &identity);
+  shard.identities_moved = shard.dirty = true;
 }
 
 void Binding::put(std::string key, const Owner& owner, std::span<const Address> addresses) {
@@ -132,6 +183,7 @@ void Binding::divide(std::uint32_t shards) {
   shards_ = std::vector<Shard>(shards);
   address_count_ = 0;
   for (auto& [key, entry] : entries_) enter(*entry);
+  for (auto& [id, identity] : identities_) enter(*identity);
 }
 
 /// Endpoints that stand elsewhere now take the shards of their addresses along.
@@ -145,7 +197,7 @@ void Binding::place(Shard& shard) {
             [&](const Entry* a, const Entry* b) { return order(a) < order(b); });
   std::vector<std::uint64_t> hashes;
   for (const Entry* entry : shard.endpoints) hashes.push_back(entry->hash);
-  const auto places = image::place_endpoints(hashes);
+  const auto places = image::find_places(hashes);
   if (!places) {
     shard.moved = true;
     throw Refused{"a shard has no room for " + std::to_string(hashes.size()) + " endpoints"};
@@ -159,11 +211,44 @@ void Binding::place(Shard& shard) {
   }
 }
 
-std::vector<image::SectionBytes> Binding::build(std::uint64_t section_bytes_max) {
+bool Binding::place_identities(Shard& shard) {
+  shard.identities_moved = false;
+  const auto order = [](const Named* identity) {
+    return std::tuple(static_cast<std::uint32_t>(image::identity_hash(identity->id.bytes)), identity->id);
+  };
+  std::sort(shard.identities.begin(), shard.identities.end(),
+            [&](const Named* a, const Named* b) { return order(a) < order(b); });
+  std::vector<std::uint64_t> hashes;
+  for (const Named* identity : shard.identities) hashes.push_back(image::identity_hash(identity->id.bytes));
+  const auto places = image::find_places(hashes);
+  if (!places) {
+    shard.identities_moved = true;
+    throw Refused{"a shard has no room for " + std::to_string(hashes.size()) + " identities"};
+  }
+  shard.identity_table = places->table;
+  const auto number = static_cast<std::uint32_t>(&shard - shards_.data()) << image::kEndpointPlaceBits;
+  bool other = false;
+  for (std::size_t i = 0; i < shard.identities.size(); ++i) {
+    std::uint32_t& before = numbers_[shard.identities[i]->index];
+    const std::uint32_t now = number | places->place[i];
+    other |= before != 0 && before != now;
+    before = now;
+  }
+  return other;
+}
+
+bool Binding::settle() {
   const std::uint32_t wanted = image::shards_for(address_count_);
   if (wanted != shards_.size()) divide(wanted);
-  for (Shard& shard : shards_)
+  bool other = false;
+  for (Shard& shard : shards_) {
     if (shard.moved) place(shard);
+    if (shard.identities_moved) other |= place_identities(shard);
+  }
+  return other;
+}
+
+std::vector<image::SectionBytes> Binding::build(std::uint64_t section_bytes_max) {
   std::vector<image::SectionBytes> sections;
   for (std::uint32_t number = 0; number < shards_.size(); ++number) {
     Shard& shard = shards_[number];
@@ -176,6 +261,10 @@ std::vector<image::SectionBytes> Binding::build(std::uint64_t section_bytes_max)
         tables.endpoints.push_back({entry->owner.namespace_name, entry->owner.name, entry->owner.id,
                                     entry->owner.port_key, entry->owner.port, entry->owner.flags,
                                     entry->addresses, entry->place});
+      tables.identity_table = shard.identity_table;
+      for (const Named* identity : shard.identities)
+        tables.identities.push_back({identity->id.bytes, identity->labels, identity->namespace_name,
+                                     numbers_[identity->index] & ((1u << image::kEndpointPlaceBits) - 1)});
       for (const auto& [entry, which] : shard.addresses)
         tables.bound.push_back({entry->addresses[which], entry->profiles[which], number_of(*entry)});
       auto built = image::build_shard(tables, {section_bytes_max});

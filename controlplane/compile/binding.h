@@ -1,4 +1,4 @@
-// Addresses and endpoints in shards, each rebuilt only where something in it changed.
+// Addresses, endpoints and identities in shards, each rebuilt only where something in it changed.
 //
 // Owners are put in and taken out by the key of put(); build() gives the sections, the same bytes whatever the order in
 // which things came to be as they are. An owner stands in the shard of its first address, at a place that follows from its id:
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "controlplane/compile/compile.h"
+#include "controlplane/identity/identity.h"
 #include "dataplane/image/builder.h"
 
 namespace bulkhead::compile {
@@ -36,6 +37,17 @@ class Binding {
   void begin(std::size_t addresses);
   void end();
 
+  struct Identity {
+    identity::Id id;
+    const policies::Labels* labels = nullptr;
+    std::string_view namespace_name;
+  };
+  /// Where in numbers() its number is, from settle() until it is removed.
+  std::uint32_t put(const Identity& identity);
+  void remove(const identity::Id& id);
+
+  std::span<const std::uint32_t> numbers() const { return numbers_; }
+
   /// In place of what had this key, if anything; who is as he was costs no shard. `key` is unlike any other owner's.
   void put(std::string key, const Owner& owner, std::span<const Address> addresses);
   void remove(const std::string& key);
@@ -44,8 +56,10 @@ class Binding {
   const std::string* owner(const abi::Address& address);
   bool anybody_in(const policies::AddressBlock& block) const;
 
+  /// Gives everybody his place. True where an identity that had one has another. Throws Refused where a shard is full.
+  bool settle();
   /// Every shard; those without a change are the very bytes of before. Throws Refused with the builder's reason; the
-  /// next build() then tries again.
+  /// next build() then tries again. Requires settle() after the latest change.
   std::vector<image::SectionBytes> build(std::uint64_t section_bytes_max);
 
  private:
@@ -59,11 +73,21 @@ class Binding {
     std::vector<abi::Address> addresses;
     std::vector<image::Profile> profiles;
   };
+  struct Named {
+    identity::Id id;
+    std::string labels, namespace_name;
+    std::uint32_t index = 0;  // into numbers_
+    std::uint64_t round = 0;
+  };
+  struct IdHash {
+    std::size_t operator()(const identity::Id& id) const { return image::identity_hash(id.bytes); }
+  };
   struct Shard {
     std::vector<Entry*> endpoints;                            // with names; in the order of their places
+    std::vector<Named*> identities;                           // in the order of their places
     std::vector<std::pair<Entry*, std::uint32_t>> addresses;  // whose, which; any order
-    std::uint32_t table = 0;                                  // places
-    bool moved = true;                                        // places are to be worked out
+    std::uint32_t table = 0, identity_table = 1;              // places
+    bool moved = true, identities_moved = true;               // places are to be worked out
     bool dirty = true;                                        // bytes are to be made
     image::SectionBytes bytes;
   };
@@ -76,8 +100,14 @@ class Binding {
   void leave(Entry& entry);
   void divide(std::uint32_t shards);
   void place(Shard& shard);
+  bool place_identities(Shard& shard);
+  Shard& shard_of(const identity::Id& id);
+  void enter(Named& identity);
+  void forget(const Named& identity);
 
   std::unordered_map<std::string, std::unique_ptr<Entry>> entries_;
+  std::unordered_map<identity::Id, std::unique_ptr<Named>, IdHash> identities_;
+  std::vector<std::uint32_t> numbers_, free_numbers_;
   std::vector<Shard> shards_ = std::vector<Shard>(1);
   std::size_t address_count_ = 0;
   std::uint64_t round_ = 0;

@@ -29,6 +29,7 @@ struct IdentityEntry {
   const policies::Labels* labels = nullptr;
   bool subject = false;  // some endpoint of it is judged here
   std::string_view service_account = {};
+  std::uint32_t bound = 0;  // its place in Binding::numbers()
 };
 
 struct NodeEntry {

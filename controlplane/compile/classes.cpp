@@ -1,6 +1,7 @@
 #include "controlplane/compile/classes.h"
 
 #include <algorithm>
+#include <unordered_map>
 
 namespace bulkhead::compile {
 namespace {
@@ -114,13 +115,7 @@ class DirectionClassifier {
       node_set_of_.push_back(result_.node_sets.intern(matching));
     }
 
-    std::vector<std::vector<std::uint32_t>> selectors_of(census_.identities.size());
-    for (std::uint32_t selector = 0; selector < selector_matters.size(); ++selector)
-      if (selector_matters[selector])
-        for (const std::uint32_t identity : selectors_.identities(selector))
-          selectors_of[identity].push_back(selector);
-    result_.selector_sets.intern({});
-    for (const auto& set : selectors_of) selector_set_of_.push_back(result_.selector_sets.intern(set));
+    number_selector_sets(selector_matters);
 
     if (direction_ == 1) collect_names();  // else they are looked up on the receiver, here the subject
   }
@@ -151,6 +146,27 @@ class DirectionClassifier {
       for (auto& names : *names_of) sort_unique(names);
   }
 
+  /// Of each identity: the selectors that match it, ascending.
+  void number_selector_sets(const std::vector<bool>& matters) {
+    const std::size_t count = census_.identities.size();
+    std::vector<std::uint32_t> first(count + 1), selectors;
+    for (std::uint32_t selector = 0; selector < matters.size(); ++selector)
+      if (matters[selector])
+        for (const std::uint32_t identity : selectors_.identities(selector)) ++first[identity + 1];
+    for (std::size_t identity = 0; identity < count; ++identity) first[identity + 1] += first[identity];
+    selectors.resize(first[count]);
+    std::vector<std::uint32_t> next = first;
+    for (std::uint32_t selector = 0; selector < matters.size(); ++selector)
+      if (matters[selector])
+        for (const std::uint32_t identity : selectors_.identities(selector))
+          selectors[next[identity]++] = selector;
+    result_.selector_sets.intern({});
+    selector_set_of_.reserve(count);
+    for (std::size_t identity = 0; identity < count; ++identity)
+      selector_set_of_.push_back(result_.selector_sets.intern(
+          std::span(selectors).subspan(first[identity], first[identity + 1] - first[identity])));
+  }
+
   std::uint32_t classify_peer(const Seen& owner) {
     Peer peer;
     peer.blocks = blocks_.regions()[owner.region].sets[direction_];
@@ -167,14 +183,22 @@ class DirectionClassifier {
       return number_peer(peer);
     }
     peer.selectors = selector_set_of_[owner.identity];
-    if (direction_ == 1) peer.resolved = ports_.resolve(*owner.ports, names_for(peer));
+    if (direction_ == 1) peer.resolved = resolve(*owner.ports, peer);
     return number_peer(peer);
   }
 
-  /// The port names that some rule looks up on such a peer.
-  const std::vector<std::uint32_t>& names_for(const Peer& peer) {
+  /// What the port names that some rule looks up on such a peer mean on it.
+  std::uint32_t resolve(const std::vector<policies::NamedPort>& ports, const Peer& peer) {
     const std::uint32_t number = named_.intern({peer.selectors, peer.blocks});
-    if (number < names_known_.size()) return names_known_[number];
+    if (number == names_known_.size()) names_known_.push_back({names_for(peer), {}});
+    auto& [names, resolved] = names_known_[number];
+    if (names.empty()) return 0;
+    const auto [known, is_new] = resolved.try_emplace(&ports, 0);
+    if (is_new) known->second = ports_.resolve(ports, names);
+    return known->second;
+  }
+
+  std::vector<std::uint32_t> names_for(const Peer& peer) const {
     std::vector<std::uint32_t> names = names_for_everyone_;
     const auto add = [&](const std::vector<std::uint32_t>& more) {
       names.insert(names.end(), more.begin(), more.end());
@@ -185,7 +209,7 @@ class DirectionClassifier {
         peer, [&](std::uint32_t block) { add(names_of_block_[block]); },
         [&](std::uint32_t source) { add(names_of_source_[source]); });
     sort_unique(names);
-    return names_known_.emplace_back(std::move(names));
+    return names;
   }
 
   /// The blocks that match the peer, and the sources that do by one of theirs.
@@ -255,7 +279,11 @@ class DirectionClassifier {
   std::vector<std::vector<std::uint32_t>> sources_at_;  // by block
   std::vector<std::uint32_t> names_for_everyone_, selector_set_of_, node_set_of_;
   ListTable named_, known_peers_;
-  std::vector<std::vector<std::uint32_t>> names_known_;
+  struct KnownNames {
+    std::vector<std::uint32_t> names;
+    std::unordered_map<const std::vector<policies::NamedPort>*, std::uint32_t> resolved;
+  };
+  std::vector<KnownNames> names_known_;
   ClassesDirection result_;
 };
 

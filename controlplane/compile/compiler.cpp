@@ -37,9 +37,11 @@ Binding::Owner owner_of(const policies::Endpoint& endpoint, const LocalPort* por
   return owner;
 }
 
-/// Who owns what, whoever owned it before. Of bound addresses, members' come first, in their order.
-void bind(const Census& census, const Profiles& profiles, Binding& binding) {
+/// Who there is and owns what, whoever it was before. Of bound addresses, members' come first, in their order.
+void bind(Census& census, const Profiles& profiles, Binding& binding) {
   binding.begin(profiles.bound.size());
+  for (IdentityEntry& entry : census.identities)
+    entry.bound = binding.put({entry.id, entry.labels, census.namespaces[entry.namespace_index].name});
   std::vector<Binding::Address> addresses;
   auto bound = profiles.bound.begin();
   const auto gather = [&](const auto& is_owners) {
@@ -60,6 +62,7 @@ void bind(const Census& census, const Profiles& profiles, Binding& binding) {
     binding.put(key_of_node(name), {"", "host", name, 0, 0, flags}, addresses);
   }
   binding.end();
+  binding.settle();
 }
 
 /// Of nodes, those that an endpoint has too: without it they would be the node's again.
@@ -86,16 +89,16 @@ bool have_own_numbers(const Profiles& profiles) {
 
 std::variant<Output, Refusal> Compiler::compile(const Input& input) {
   try {
-    const Census census = take_census(input);
+    Census census = take_census(input);
     PolicyIndex policies(input.policies);
     Pass pass(input, policies.relevant(census), census);
     const Profiles profiles = see(census, pass.blocks(), pass.rules().quarantine_of);
     pass.judge(profiles);
-    Output output = pass.output(profiles);
     Binding binding;
     if (kept_) binding = std::move(kept_->binding);
     kept_.reset();
     bind(census, profiles, binding);
+    Output output = pass.output(profiles, binding.numbers());
     output.image.shards = binding.build(input.limits.section_bytes_max);
     const bool can_change =
         input.quarantines.empty() && input.subjects_too == nullptr && have_own_numbers(profiles);
@@ -153,7 +156,7 @@ bool Compiler::change_kept(const Input& input, const Changes& changes) {
       gone.push_back(resident(before, sorted_addresses(*before.endpoint), every, own_node));
     if (after.endpoint != nullptr) {
       comes = resident(after, sorted_addresses(*after.endpoint), every, own_node);
-      const auto entered = kept_->population.enter(comes);
+      const auto entered = kept_->population.enter(comes, kept_->binding);
       if (!entered) return false;
       policy_section |= *entered;
     }
@@ -163,10 +166,11 @@ bool Compiler::change_kept(const Input& input, const Changes& changes) {
   }
   // Last, so that whoever comes back as he was has not been away.
   for (const Resident& one : gone) {
-    const auto left = kept_->population.leave(one);
+    const auto left = kept_->population.leave(one, kept_->binding);
     if (!left) return false;
     policy_section |= *left;
   }
+  policy_section |= kept_->binding.settle();
   if (policy_section && !judge_again(input)) return false;
   kept_->output.image.shards = kept_->binding.build(kept_->section_bytes_max);
   return true;
@@ -233,7 +237,7 @@ bool Compiler::judge_again(const Input& input) {
   if (pass.disputed()) return false;
   const std::size_t endpoints = kept_->output.stats.endpoints;
   auto shards = std::move(kept_->output.image.shards);
-  kept_->output = pass.output(population.profiles());
+  kept_->output = pass.output(population.profiles(), kept_->binding.numbers());
   kept_->output.stats.endpoints = endpoints;
   kept_->output.image.shards = std::move(shards);
   return true;
@@ -241,8 +245,12 @@ bool Compiler::judge_again(const Input& input) {
 
 /// Whether every address lies in a region of the same prefix as before.
 bool Compiler::same_for_everybody(const Blocks& now) const {
+  const auto& regions = kept_->blocks.regions();
+  std::vector<bool> gone;
+  gone.reserve(regions.size());
+  for (const Blocks::Region& region : regions) gone.push_back(now.find(region.prefix) == kNone);
   for (const Seen& seen : kept_->population.profiles().seen)
-    if (now.find(kept_->blocks.regions()[seen.region].prefix) == kNone) return false;
+    if (gone[seen.region]) return false;
   return std::none_of(now.regions().begin(), now.regions().end(), [&](const Blocks::Region& region) {
     return kept_->blocks.find(region.prefix) == kNone && kept_->binding.anybody_in(region.prefix);
   });

@@ -19,17 +19,6 @@ std::vector<std::byte> unwrap(std::variant<std::vector<std::byte>, image::Refusa
   return std::get<std::vector<std::byte>>(std::move(built));
 }
 
-void emit_identities(const Census& census, image::PolicyTables& tables) {
-  tables.identities.emplace_back();
-  for (const IdentityEntry& entry : census.identities) {
-    image::Identity identity{};
-    std::memcpy(identity.id, entry.id.bytes.data(), sizeof identity.id);
-    identity.labels = tables.strings.add(identity::text(*entry.labels));
-    identity.namespace_name = tables.strings.add(census.namespaces[entry.namespace_index].name);
-    tables.identities.push_back(identity);
-  }
-}
-
 constexpr image::PolicyTier tier_of(policies::Tier tier) {
   constexpr image::PolicyTier kTiers[] = {image::kQuarantineTier, image::kMeshTier, image::kPlatformTier,
                                           image::kApplicationTier, image::kBaselineTier};
@@ -136,7 +125,6 @@ void emit_verdicts(const Compiled& compiled, image::PolicyTables& tables) {
 
 image::PolicyTables policy_tables(const Compiled& compiled) {
   image::PolicyTables tables;
-  emit_identities(compiled.census, tables);
   emit_provenance(compiled.rules, tables);
   tables.page_of = compiled.ports.page_of;
   tables.pages = compiled.ports.pages;
@@ -174,7 +162,7 @@ class Meanings {
   void emit_profile(const Seen& seen, std::uint32_t index) {
     image::Record meaning{seen.profile, 0, {image::kNoSubject, image::kNoSubject}, {}, image::kRecordNode};
     if (seen.ports != nullptr) {
-      meaning.identity = seen.identity + 1;
+      meaning.identity = compiled_.numbers[compiled_.census.identities[seen.identity].bound];
       meaning.flags = image::kRecordEndpoint;
     }
     for (std::uint32_t direction = 0; direction < 2; ++direction) {

@@ -20,7 +20,8 @@ struct Compiled {
   const Ports& ports;
   const Profiles& profiles;
   const Classes& classes;
-  RuleSets& rule_sets;  // its large tables are moved out, their counts stay
+  RuleSets& rule_sets;                     // its large tables are moved out, their counts stay
+  std::span<const std::uint32_t> numbers;  // of identities, by IdentityEntry::bound
 };
 
 /// The policy section. Throws Refused with the builder's reason.

@@ -18,8 +18,9 @@ void Pass::judge(const Profiles& profiles) {
   rule_sets_ = build_rule_sets(rules_, ports_, *classes_, input_.limits);
 }
 
-Output Pass::output(const Profiles& profiles) {
-  const Compiled compiled{input_, census_, rules_, blocks_, ports_, profiles, *classes_, *rule_sets_};
+Output Pass::output(const Profiles& profiles, std::span<const std::uint32_t> numbers) {
+  const Compiled compiled{input_,   census_,   rules_,      blocks_, ports_,
+                          profiles, *classes_, *rule_sets_, numbers};
   Output output;
   output.conflicts = find_conflicts(census_, rules_, blocks_, ports_, profiles, *classes_, *rule_sets_);
   output.stats = stats_of(compiled);

@@ -35,8 +35,8 @@ class Pass {
   void judge(const Profiles& profiles);
   /// Somebody should know of conflicts: output() then needs the profiles' addresses and examples.
   bool disputed() const { return !rule_sets_->disputes[0].empty() || !rule_sets_->disputes[1].empty(); }
-  /// Once, and without shards.
-  Output output(const Profiles& profiles);
+  /// Once, and without shards. `numbers`: of identities, by IdentityEntry::bound.
+  Output output(const Profiles& profiles, std::span<const std::uint32_t> numbers);
 
  private:
   const Input& input_;

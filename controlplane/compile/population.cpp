@@ -46,7 +46,7 @@ Population::Population(const Census& census, const Profiles& profiles) : census_
   for (const Bound& bound : profiles.bound) ++addresses_[profiles_.seen[bound.seen].content];
 }
 
-std::optional<bool> Population::enter(const Resident& resident) {
+std::optional<bool> Population::enter(const Resident& resident, Binding& binding) {
   const auto home = namespace_of(resident.endpoint->namespace_name);
   if (!home || !node_of(resident.node)) return std::nullopt;
   for (const auto& place : resident.places)
@@ -56,7 +56,8 @@ std::optional<bool> Population::enter(const Resident& resident) {
   bool changed = false;
   const std::uint32_t identity = place_of(*home, resident.encoding);
   if (!is_at(identity, resident.encoding)) {
-    insert_identity(identity, *home, resident);
+    insert_identity(identity, *home, resident,
+                    binding.put({resident.identity, &resident.endpoint->labels, homes_[*home]->name}));
     changed = true;
   }
   ++kin_[identity]->members;
@@ -69,7 +70,7 @@ std::optional<bool> Population::enter(const Resident& resident) {
   return changed;
 }
 
-std::optional<bool> Population::leave(const Resident& resident) {
+std::optional<bool> Population::leave(const Resident& resident, Binding& binding) {
   const auto home = namespace_of(resident.endpoint->namespace_name);
   if (!home) return std::nullopt;
   const std::uint32_t identity = place_of(*home, resident.encoding);
@@ -87,6 +88,7 @@ std::optional<bool> Population::leave(const Resident& resident) {
   if (resident.subject) count_subject(identity, -1);
   if (--kin_[identity]->members == 0) {
     erase_identity(identity);
+    binding.remove(resident.identity);
     changed = true;
   }
   return changed;
@@ -133,15 +135,15 @@ bool Population::is_at(std::uint32_t place, const std::string& encoding) const {
   return place < kin_.size() && kin_[place]->encoding == encoding;
 }
 
-void Population::insert_identity(std::uint32_t place, std::uint32_t namespace_index,
-                                 const Resident& resident) {
+void Population::insert_identity(std::uint32_t place, std::uint32_t namespace_index, const Resident& resident,
+                                 std::uint32_t bound) {
   const policies::Endpoint& endpoint = *resident.endpoint;
   kin_.insert(kin_.begin() + place,
               std::make_unique<Kin>(Kin{resident.encoding, endpoint.service_account, endpoint.labels}));
   const Kin& kin = *kin_[place];
   census_.identities.insert(
       census_.identities.begin() + place,
-      IdentityEntry{resident.identity, namespace_index, &kin.labels, false, kin.service_account});
+      IdentityEntry{resident.identity, namespace_index, &kin.labels, false, kin.service_account, bound});
   if (census_.namespaces[namespace_index].identities_count++ == 0)
     census_.namespaces[namespace_index].identities_first = place;
   for (std::size_t behind = namespace_index + 1; behind < census_.namespaces.size(); ++behind)

@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "controlplane/compile/binding.h"
 #include "controlplane/compile/census.h"
 #include "controlplane/compile/profiles.h"
 
@@ -44,9 +45,9 @@ class Population {
 
   /// What comes or goes. Nothing, and nobody has moved, where this cannot tell what a new census would be: a namespace or
   /// a node that nobody knows, or two profiles of one number. Otherwise whether anybody is there now who was not, or
-  /// nobody who was.
-  std::optional<bool> enter(const Resident& resident);
-  std::optional<bool> leave(const Resident& resident);
+  /// nobody who was. Identities come and go in `binding` too.
+  std::optional<bool> enter(const Resident& resident, Binding& binding);
+  std::optional<bool> leave(const Resident& resident, Binding& binding);
 
   /// False where there is no such namespace.
   bool relabel(std::string_view namespace_name, const policies::Labels& labels);
@@ -79,7 +80,8 @@ class Population {
   /// Where in its namespace an identity is, or would be.
   std::uint32_t place_of(std::uint32_t namespace_index, const std::string& encoding) const;
   bool is_at(std::uint32_t place, const std::string& encoding) const;
-  void insert_identity(std::uint32_t place, std::uint32_t namespace_index, const Resident& resident);
+  void insert_identity(std::uint32_t place, std::uint32_t namespace_index, const Resident& resident,
+                       std::uint32_t bound);
   void erase_identity(std::uint32_t place);
   void insert_profile(const Resident& resident, const Resident::Place& place, std::uint32_t identity);
   void erase_profile(const Resident::Place& place);

@@ -91,8 +91,14 @@ void Ports::settle_protocol(policies::Protocol protocol) {
   std::vector<std::uint32_t> open;  // ascending
   std::uint16_t current = 0;
   auto edge = edges.begin();
+  std::optional<std::uint16_t> plain;  // the page that is all `current`, if it was met
   for (std::uint32_t start = 0; start < 65536; start += image::kPageEntries) {
     std::uint32_t at = start;
+    if (plain && (edge == edges.end() || edge->port >= start + image::kPageEntries)) {
+      page_of.push_back(*plain);
+      continue;
+    }
+    const bool is_plain = edge == edges.end() || edge->port >= start + image::kPageEntries;
     while (edge != edges.end() && edge->port < start + image::kPageEntries) {
       std::fill(page.begin() + (at - start), page.begin() + (edge->port - start), current);
       at = edge->port;
@@ -109,6 +115,7 @@ void Ports::settle_protocol(policies::Protocol protocol) {
     }
     std::fill(page.begin() + (at - start), page.end(), current);
     page_of.push_back(page_number(page));
+    plain = is_plain ? std::optional(page_of.back()) : std::nullopt;
   }
 }
 

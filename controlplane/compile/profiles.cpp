@@ -48,34 +48,36 @@ class Seer {
       const Member& member = census_.members[index];
       const auto addresses = sorted_addresses(*member.endpoint);
       if (addresses.empty()) continue;
-      const std::uint32_t ports =
-          ports_.try_emplace(&member.endpoint->ports, static_cast<std::uint32_t>(ports_.size()))
-              .first->second;
+      const auto ports =
+          ports_.try_emplace(&member.endpoint->ports, static_cast<std::uint32_t>(ports_.size())).first;
       for (const auto& address : addresses)
-        bind({address, index, member.node, 0}, ports, blocks_.region_of(address));
+        bind({address, index, member.node, 0}, &*ports, blocks_.region_of(address));
     }
     for (std::uint32_t node = 0; node < census_.nodes.size(); ++node)
       for (const auto& address : census_.nodes[node].addresses)
-        bind({address, kNone, node, 0}, kNone, blocks_.region_of(address));
+        bind({address, kNone, node, 0}, nullptr, blocks_.region_of(address));
     sort();
     return std::move(result_);
   }
 
  private:
-  void bind(Bound bound, std::uint32_t ports, std::uint32_t region) {
+  using KnownPorts =
+      std::unordered_map<const std::vector<policies::NamedPort>*, std::uint32_t, PortsHash, PortsEqual>;
+
+  void bind(Bound bound, const KnownPorts::value_type* ports, std::uint32_t region) {
     const Member* member = bound.member == kNone ? nullptr : &census_.members[bound.member];
     const bool subject = member != nullptr && member->subject;
     const std::uint32_t node = member == nullptr || subject ? bound.node : kNone;
     const std::uint32_t identity = member == nullptr ? kNone : member->identity;
     const std::uint32_t kubernetes = member != nullptr && member->endpoint->kubernetes ? 1 : 0;
     const std::uint32_t quarantine = member == nullptr ? kNone : quarantine_of_[bound.member];
-    bound.seen =
-        known_.intern({identity, ports, kubernetes << 1 | (subject ? 1u : 0u), node, region, quarantine});
+    bound.seen = known_.intern({identity, ports == nullptr ? kNone : ports->second,
+                                kubernetes << 1 | (subject ? 1u : 0u), node, region, quarantine});
     const auto place = static_cast<std::uint32_t>(result_.bound.size());
     result_.bound.push_back(bound);
     if (bound.seen == result_.seen.size()) {
       Seen seen{{}, 0, identity, node, region, kubernetes != 0, subject, quarantine, nullptr, {place, kNone}};
-      if (member != nullptr) seen.ports = &member->endpoint->ports;
+      if (ports != nullptr) seen.ports = ports->first;
       encode(seen);
       seen.content = identity::identify(content_);
       seen.profile = profile_number(seen.content);
@@ -147,7 +149,7 @@ class Seer {
   const std::vector<std::uint32_t>& quarantine_of_;
   Profiles result_;
   ListTable known_;
-  std::unordered_map<const std::vector<policies::NamedPort>*, std::uint32_t, PortsHash, PortsEqual> ports_;
+  KnownPorts ports_;
   std::string content_;
 };
 

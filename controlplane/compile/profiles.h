@@ -35,7 +35,7 @@ struct Seen {
   bool kubernetes = false;
   bool subject = false;                                     // judged here
   std::uint32_t quarantine = kNone;                         // into Rules::quarantines
-  const std::vector<policies::NamedPort>* ports = nullptr;  // null: a node's
+  const std::vector<policies::NamedPort>* ports = nullptr;  // equal ones are one; null: a node's
   std::uint32_t examples[2] = {kNone, kNone};               // into Profiles::bound, of different owners
 };
 

@@ -25,9 +25,7 @@ std::vector<const policies::Policy*> in_order(const policies::PolicySet& set,
 class Governor {
  public:
   Governor(const Census& census, Selectors& selectors, Ports& ports)
-      : census_(census), selectors_(selectors), ports_(ports) {
-    for (auto& clauses : clauses_of_) clauses.resize(census.identities.size());
-  }
+      : census_(census), selectors_(selectors), ports_(ports) {}
 
   Rules run(const Input& input, std::span<const std::uint32_t> relevant) {
     add_quarantines(input.quarantines);
@@ -37,8 +35,9 @@ class Governor {
     for (std::uint32_t direction = 0; direction < 2; ++direction) {
       auto& governed = rules_.directions[direction];
       governed.clause_sets.intern({});
-      for (const auto& clauses : clauses_of_[direction])
-        governed.clause_set_of.push_back(governed.clause_sets.intern(clauses));
+      governed.clause_set_of.assign(census_.identities.size(), 0);
+      for (const auto& [identity, clauses] : clauses_of_[direction])
+        governed.clause_set_of[identity] = governed.clause_sets.intern(clauses);
     }
     return std::move(rules_);
   }
@@ -208,8 +207,8 @@ class Governor {
   Selectors& selectors_;
   Ports& ports_;
   Rules rules_;
-  const NamespaceEntry* home_ = nullptr;                   // the last one looked for
-  std::vector<std::vector<std::uint32_t>> clauses_of_[2];  // by identity
+  const NamespaceEntry* home_ = nullptr;                               // the last one looked for
+  std::map<std::uint32_t, std::vector<std::uint32_t>> clauses_of_[2];  // by identity, of subjects
   ListTable peer_lists_[2];
   std::map<const policies::IpBlock*, std::uint32_t, Less> blocks_[2];
   std::map<const policies::Selector*, std::uint32_t, Less> nodes_[2];

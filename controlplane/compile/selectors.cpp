@@ -11,6 +11,9 @@ namespace {
 /// Up to here, trying each identity is cheaper than looking at whole bitsets.
 constexpr std::uint32_t kNarrow = 64;
 
+/// Up to here, trying each identity is cheaper than the index, which reads all labels of all identities.
+constexpr std::size_t kTried = 8;
+
 std::uint64_t hash_of(const policies::Requirement& requirement) {
   std::uint64_t hash = mix(static_cast<std::uint64_t>(requirement.op), requirement.key);
   for (const auto& value : requirement.values) hash = mix(hash, value);
@@ -156,12 +159,27 @@ const Selectors::Bits& Selectors::bits_of(const policies::Requirement& requireme
   const auto [known, is_new] =
       requirements_.try_emplace(&requirement, static_cast<std::uint32_t>(requirement_bits_.size()));
   if (!is_new) return requirement_bits_[known->second];
-  build_index();
   Bits bits((census_.identities.size() + 63) / 64);
   bits_bytes_ += bits.size() * sizeof(bits[0]);
   if (bits_bytes_ > limits_.work_bytes_max)
     throw Refused{"the index of label requirements needs more than " +
                   std::to_string(limits_.work_bytes_max) + " bytes"};
+  if (requirement_bits_.size() < kTried)
+    mark_by_trying(requirement, bits);
+  else
+    mark_by_index(requirement, bits);
+  return requirement_bits_.emplace_back(std::move(bits));
+}
+
+void Selectors::mark_by_trying(const policies::Requirement& requirement, Bits& bits) const {
+  const policies::Selector alone{{requirement}};
+  for (std::uint32_t identity = 0; identity < census_.identities.size(); ++identity)
+    if (alone.matches(*census_.identities[identity].labels))
+      bits[identity / 64] |= std::uint64_t{1} << (identity % 64);
+}
+
+void Selectors::mark_by_index(const policies::Requirement& requirement, Bits& bits) {
+  build_index();
   const auto mark = [&](const std::vector<std::uint32_t>& identities) {
     for (const std::uint32_t identity : identities)
       bits[identity / 64] |= std::uint64_t{1} << (identity % 64);
@@ -178,7 +196,6 @@ const Selectors::Bits& Selectors::bits_of(const policies::Requirement& requireme
   }
   if (requirement.op == policies::Operator::kNotIn || requirement.op == policies::Operator::kDoesNotExist)
     for (auto& word : bits) word = ~word;
-  return requirement_bits_.emplace_back(std::move(bits));
 }
 
 void Selectors::build_index() {

@@ -2,7 +2,8 @@
 //
 // A selector of one small namespace is tried on that namespace's identities. A wide one is answered from an
 // inverted index: each distinct requirement is a bitset over all identities, a selector the AND of its
-// requirements' bitsets over the identities of its namespaces.
+// requirements' bitsets over the identities of its namespaces. Of a few requirements only, the bitsets are made without
+// the index.
 #pragma once
 
 #include <cstdint>
@@ -55,6 +56,8 @@ class Selectors {
   std::vector<std::uint32_t> match(const policies::EndpointSelector& selector);
   std::vector<std::uint32_t> match(const policies::Source& source) const;
   const Bits& bits_of(const policies::Requirement& requirement);
+  void mark_by_trying(const policies::Requirement& requirement, Bits& bits) const;
+  void mark_by_index(const policies::Requirement& requirement, Bits& bits);
   void build_index();
 
   const Census& census_;

@@ -2,6 +2,7 @@
 // lie, checks its own work and bounds its size. Same inputs, same bytes.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -57,7 +58,7 @@ struct BlockRecord {
 };
 
 /// The tables of a policy section, as format.h describes them, before records are hashed and the trie is grown. Element
-/// 0 of identities, policies and rules is the caller's none entry (default constructed is right).
+/// 0 of policies and rules is the caller's none entry (default constructed is right).
 struct PolicyTables {
   std::vector<std::uint16_t> page_of;  // kProtocolSlots * 256
   std::vector<std::uint16_t> pages;
@@ -74,7 +75,6 @@ struct PolicyTables {
   std::vector<std::uint32_t> audited_of;  // empty, or by rule set
   std::vector<Decision> audited;
   std::vector<SubjectClass> subjects[kDirections];
-  std::vector<Identity> identities;
   std::vector<Policy> policies;
   std::vector<Rule> rules;
   std::vector<std::uint32_t> isolating;
@@ -94,14 +94,14 @@ std::uint64_t endpoint_hash(std::string_view id);
 /// How many shards hold this many addresses well: about 256 each, and never more than kShardsMax.
 std::uint32_t shards_for(std::size_t addresses);
 
-/// Where the endpoints of one shard stand in its table.
+/// Where the endpoints, or the identities, of one shard stand in its table.
 struct Places {
   std::uint32_t table = 0;           // places there are, the none entry included
   std::vector<std::uint32_t> place;  // of each endpoint, ascending
 };
 
 /// `hashes` in ascending order of their lower 32 bits. Nothing where there is no room for so many.
-std::optional<Places> place_endpoints(std::span<const std::uint64_t> hashes);
+std::optional<Places> find_places(std::span<const std::uint64_t> hashes);
 
 struct BoundAddress {
   abi::Address address;
@@ -118,12 +118,23 @@ struct NamedEndpoint {
   std::uint32_t place = 0;
 };
 
+struct NamedIdentity {
+  std::array<std::uint8_t, 16> id{};
+  std::string_view labels, namespace_name;
+  std::uint32_t place = 0;
+};
+
+/// A number from an identity: where it belongs.
+std::uint64_t identity_hash(const std::array<std::uint8_t, 16>& id);
+
 /// One shard before it is hashed and laid out.
 struct ShardTables {
   std::uint32_t shard = 0, shards = 1;
   std::uint32_t endpoint_table = 1;      // Places::table
   std::vector<NamedEndpoint> endpoints;  // ascending places
-  std::vector<BoundAddress> bound;       // unique addresses of this shard, any order
+  std::uint32_t identity_table = 1;
+  std::vector<NamedIdentity> identities;  // ascending places
+  std::vector<BoundAddress> bound;        // unique addresses of this shard, any order
 };
 
 struct Limits {
@@ -131,8 +142,7 @@ struct Limits {
 };
 
 /// A section, or why it cannot be: too large (how large, what bound, which table is the largest), duplicate
-/// address, ... An input that breaks format.h's own rules (an index out of range) is a programmer's error and
-/// asserts.
+/// address, ... An input that breaks format.h's own rules (an index out of range) makes a section that validate.h refuses.
 std::variant<std::vector<std::byte>, Refusal> build_policy(const PolicyTables& tables,
                                                            const Limits& limits = {});
 std::variant<std::vector<std::byte>, Refusal> build_shard(const ShardTables& tables,

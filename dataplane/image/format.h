@@ -8,12 +8,13 @@
 // An image is one *policy section* and a power of two of *shards*. Each is self-contained bytes: a header, a
 // directory of tables, the tables. The policy section says what classes may do, and what each *profile* of an
 // address means; a shard says which address has which profile. Which shard an address lies in, and what a shard's
-// bytes are, depends on the addresses in it and their profiles alone, on no number that another change could shift:
+// bytes are, depends on the addresses and label sets in it alone, on no number that another change could shift:
 // a container that comes with labels already known changes a shard or two, and every other section is shared with
 // the generation before.
 //
 //   shards, by a hash of the address
 //     address ──exact slots──► profile, endpoint
+//     an endpoint's names, an identity's labels: for people
 //
 //   policy section
 //     profile ──hashed records──► record {identity, subject and peer class per direction}
@@ -40,7 +41,7 @@
 namespace bulkhead::image {
 
 inline constexpr std::uint64_t kMagic = 0x31'47'4d'49'48'4b'4c'42;  // "BLKHIMG1"
-inline constexpr std::uint32_t kFormatVersion = 3;
+inline constexpr std::uint32_t kFormatVersion = 4;
 inline constexpr std::size_t kTableAlign = 64;
 inline constexpr std::size_t kSectionAlign = 4096;
 
@@ -78,14 +79,6 @@ enum ProtocolSlot : std::uint32_t { kTcp, kUdp, kSctp, kIcmp, kIcmpV6, kOtherPro
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Policy section
-
-/// One label set. `id` is the first 16 bytes of SHA-256 over its canonical encoding: the same on every node.
-struct Identity {
-  std::uint8_t id[16];
-  StringRef labels;  // "app=web,tier=front", sorted; for people
-  StringRef namespace_name;
-};
-static_assert(sizeof(Identity) == 32);
 
 /// In the order quarantine, mesh, platform, application, baseline they are asked; most policies are of the
 /// application tier.
@@ -173,11 +166,11 @@ using Profile = std::uint64_t;
 /// What a profile, or a block that nobody owns, means to policy. `flags` is one of RecordFlags, 0 in a free place.
 ///
 /// Index 0 denies everything: it is what a profile means that the policy section does not know. Profiles follow: open
-/// addressing with linear probing from 1 + (profile & (record_homes - 1)), less than kProbesMax places away, room for that
-/// behind the last home. Behind them, the trie's.
+/// addressing with linear probing from 1 + record_home(profile, record_homes), less than kProbesMax places away, room for
+/// that behind the last home. Behind them, the trie's.
 struct Record {
   Profile profile;                     // 0 for world
-  std::uint32_t identity;              // 0 for nodes and world
+  std::uint32_t identity;              // its number, in whichever shard it stands; 0 for nodes and world
   std::uint32_t subject[kDirections];  // subject class; an address without ends of its own has kNoSubject
   std::uint32_t peer[kDirections];     // peer class as seen by a subject judging in that direction
   std::uint32_t flags;
@@ -187,6 +180,11 @@ static_assert(sizeof(Record) == 32);
 
 /// World has no ends of its own: its side of the judgement is "allow".
 inline constexpr std::uint32_t kNoSubject = 0xffff'ffffu;
+
+/// Profiles are hashes: their low half, scaled.
+constexpr std::uint64_t record_home(Profile profile, std::uint64_t homes) {
+  return static_cast<std::uint32_t>(profile) * homes >> 32;
+}
 
 /// An address, like a profile, lies less than this many places after its home; the builder sees to that.
 inline constexpr std::uint32_t kProbesMax = 16;
@@ -209,7 +207,7 @@ struct PolicyHeader {
   abi::Address
       gateway_v4;  // the data plane's own addresses: they answer ping and send ICMP errors; zero: none
   abi::Address gateway_v6;
-  std::uint64_t record_homes;    // a power of two: where profiles are at home in records
+  std::uint64_t record_homes;    // where profiles are at home in records, less than 2^32
   std::uint32_t trie_root_v4;    // entered with byte 12 of the mapped address
   std::uint32_t trie_root_v6;    // entered with byte 0
   TableRef page_of;              // uint16_t [kProtocolSlots * 256]
@@ -222,7 +220,6 @@ struct PolicyHeader {
                         // nothing is audited
   TableRef audited;     // Decision [rows * port_classes]
   TableRef subjects[kDirections];  // SubjectClass [subject_classes]
-  TableRef identities;             // Identity; 0 none
   TableRef policies;               // Policy; 0 none
   TableRef rules;                  // Rule; 0 none
   TableRef isolating;              // uint32_t policy indexes
@@ -258,6 +255,15 @@ enum EndpointFlags : std::uint32_t {
   kEndpointOther = 4,  // anybody else. One of the three is set; none in a free place
 };
 
+/// One label set. `id` is the first 16 bytes of SHA-256 over its canonical encoding: the same on every node. Numbered as
+/// endpoints are, in the shard that its id chooses. All zero in a free place.
+struct Identity {
+  std::uint8_t id[16];
+  StringRef labels;  // "app=web,tier=front", sorted; for people
+  StringRef namespace_name;
+};
+static_assert(sizeof(Identity) == 32);
+
 /// Somebody with a name. `port` and `port_key` tie it to a port of the data plane: the port opens when both
 /// agree.
 struct Endpoint {
@@ -281,11 +287,12 @@ struct ShardHeader {
   std::uint32_t shard;   // its number
   std::uint32_t shards;  // of how many
   std::uint64_t slot_seed;
-  TableRef slots;      // AddressSlot, a power of two plus kProbesMax
-  TableRef endpoints;  // Endpoint, a power of two; 0 none
-  TableRef locals;     // uint32_t: places in endpoints that have a port or are the node, ascending
-  TableRef addresses;  // abi::Address
-  TableRef strings;    // char
+  TableRef slots;       // AddressSlot, a power of two plus kProbesMax
+  TableRef endpoints;   // Endpoint, a power of two; 0 none
+  TableRef identities;  // Identity, a power of two; 0 none
+  TableRef locals;      // uint32_t: places in endpoints that have a port or are the node, ascending
+  TableRef addresses;   // abi::Address
+  TableRef strings;     // char
 };
 
 }  // namespace bulkhead::image

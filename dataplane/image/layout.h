@@ -38,7 +38,6 @@ void for_each_table(Header& header, Visit visit) {
   visit("audited", header.audited, sizeof(Decision));
   visit("subjects[ingress]", header.subjects[kIngress], sizeof(SubjectClass));
   visit("subjects[egress]", header.subjects[kEgress], sizeof(SubjectClass));
-  visit("identities", header.identities, sizeof(Identity));
   visit("policies", header.policies, sizeof(Policy));
   visit("rules", header.rules, sizeof(Rule));
   visit("isolating", header.isolating, sizeof(std::uint32_t));
@@ -53,6 +52,7 @@ requires std::same_as<std::remove_const_t<Header>, ShardHeader>
 void for_each_table(Header& header, Visit visit) {
   visit("slots", header.slots, sizeof(AddressSlot));
   visit("endpoints", header.endpoints, sizeof(Endpoint));
+  visit("identities", header.identities, sizeof(Identity));
   visit("locals", header.locals, sizeof(std::uint32_t));
   visit("addresses", header.addresses, sizeof(abi::Address));
   visit("strings", header.strings, sizeof(char));

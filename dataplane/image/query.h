@@ -25,6 +25,8 @@ struct Shard {
   std::uint64_t slot_mask = 0;
   const Endpoint* endpoints = nullptr;
   std::uint32_t endpoint_mask = 0;
+  const Identity* identities = nullptr;
+  std::uint32_t identity_mask = 0;
   const abi::Address* addresses = nullptr;
   const char* strings = nullptr;
 
@@ -44,13 +46,12 @@ struct View {
   const std::uint32_t* audited_of = nullptr;  // nullptr: nothing is audited
   const Decision* audited = nullptr;
   const SubjectClass* subjects[kDirections] = {};
-  const Identity* identities = nullptr;
   const Policy* policies = nullptr;
   const Rule* rules = nullptr;
   const std::uint32_t* isolating = nullptr;
   const std::uint32_t* governing = nullptr;
   const Record* records = nullptr;
-  std::uint64_t record_mask = 0;
+  std::uint64_t record_homes = 0;
   const std::uint32_t* trie = nullptr;
   const char* policy_strings = nullptr;
 
@@ -82,12 +83,33 @@ struct View {
     return {shard_of_endpoint(number).addresses + owner.addresses_first, owner.addresses_count};
   }
 
+  /// Likewise.
+  const Identity& identity(std::uint32_t number) const {
+    const Shard& shard = shard_of_endpoint(number);
+    return shard.identities[number & shard.identity_mask];
+  }
+  std::string_view labels_of_identity(std::uint32_t number) const {
+    return shard_of_endpoint(number).text(identity(number).labels);
+  }
+  std::string_view namespace_of_identity(std::uint32_t number) const {
+    return shard_of_endpoint(number).text(identity(number).namespace_name);
+  }
+
   /// Calls visit(number) for every endpoint: in the order of shards and places, which is nobody's.
   template <class Visit>
   void for_each_endpoint(Visit visit) const {
     for (std::uint32_t shard = 0; shard <= shard_mask; ++shard)
       for (std::uint32_t place = 1; place <= shards[shard].endpoint_mask; ++place)
         if (shards[shard].endpoints[place].flags != 0) visit(shard << kEndpointPlaceBits | place);
+  }
+  /// Likewise for identities: no two have one id.
+  template <class Visit>
+  void for_each_identity(Visit visit) const {
+    static constexpr Identity kFree{};
+    for (std::uint32_t shard = 0; shard <= shard_mask; ++shard)
+      for (std::uint32_t place = 1; place <= shards[shard].identity_mask; ++place)
+        if (std::memcmp(&shards[shard].identities[place], &kFree, sizeof kFree) != 0)
+          visit(shard << kEndpointPlaceBits | place);
   }
   /// Likewise for those that have a port here, and the node.
   template <class Visit>
@@ -142,7 +164,7 @@ inline const AddressSlot* home_slot(const View& view, const abi::Address& addres
 
 /// What the profile means: at most kProbesMax neighbouring records; 0 where the policy section does not know it.
 inline std::uint32_t record_of(const View& view, Profile profile) {
-  auto at = static_cast<std::uint32_t>(1 + (profile & view.record_mask));
+  auto at = static_cast<std::uint32_t>(1 + record_home(profile, view.record_homes));
   for (std::uint32_t probe = 0; probe < kProbesMax; ++probe, ++at)
     if (view.records[at].profile == profile) return at;
   return 0;

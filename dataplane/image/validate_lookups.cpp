@@ -16,9 +16,6 @@ Refusal refuse_at(const char* name, std::size_t index, const Parts&... parts) {
 }
 
 std::optional<Refusal> check_meaning(const Record& record, std::size_t index, const PolicyHeader& header) {
-  if (record.identity >= header.identities.count)
-    return refuse_at("records", index, "identity ", record.identity, ", but there are ",
-                     header.identities.count);
   for (std::uint32_t direction = 0; direction < kDirections; ++direction) {
     const std::uint32_t subject = record.subject[direction];
     if (subject != kNoSubject && subject >= header.subject_classes[direction])
@@ -35,10 +32,10 @@ std::optional<Refusal> check_meaning(const Record& record, std::size_t index, co
 /// Every profile must be the one that record_of() finds, the places for them wide enough, and the rest world.
 std::optional<Refusal> check_records(std::span<const Record> records, const PolicyHeader& header) {
   const std::uint64_t homes = header.record_homes;
-  if (!std::has_single_bit(homes) || records.size() < kProbesMax + 1 ||
+  if (homes == 0 || homes > 0xffff'ffffu || records.size() < kProbesMax + 1 ||
       homes > records.size() - kProbesMax - 1)
     return refuse("policy section, table records: ", records.size(), " elements for ", homes,
-                  " homes, expected a power of two and ", kProbesMax + 1, " places more");
+                  " homes, expected one or more and ", kProbesMax + 1, " places more");
   for (std::size_t i = 0; i < records.size(); ++i) {
     const Record& record = records[i];
     const bool hashed = i > 0 && i < 1 + homes + kProbesMax;
@@ -55,7 +52,7 @@ std::optional<Refusal> check_records(std::span<const Record> records, const Poli
       return refuse_at("records", i, owned ? "an owner's among the trie's" : "world among the profiles");
     if (auto refusal = check_meaning(record, i, header)) return refusal;
     if (!owned) continue;
-    const std::uint64_t home = 1 + (record.profile & (homes - 1));
+    const std::uint64_t home = 1 + record_home(record.profile, homes);
     if (i < home || i - home >= kProbesMax)
       return refuse_at("records", i, "its profile is at home at ", home);
     for (std::uint64_t before = home; before < i; ++before)

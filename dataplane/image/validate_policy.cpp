@@ -131,12 +131,8 @@ std::optional<Refusal> check_subjects(std::span<const std::byte> section, const 
 
 std::optional<Refusal> check_names(std::span<const std::byte> section, const PolicyHeader& header) {
   const std::uint64_t strings = header.strings.count;
-  if (header.identities.count == 0 || header.policies.count == 0 || header.rules.count == 0)
-    return refuse("policy section: identities, policies or rules lacks its none entry");
-  const auto identities = table<Identity>(section, header.identities);
-  for (std::size_t i = 0; i < identities.size(); ++i)
-    if (!within(identities[i].labels, strings) || !within(identities[i].namespace_name, strings))
-      return refuse_at("identities", "", i, "a string ends beyond the table");
+  if (header.policies.count == 0 || header.rules.count == 0)
+    return refuse("policy section: policies or rules lacks its none entry");
   const auto policies = table<Policy>(section, header.policies);
   for (std::size_t i = 0; i < policies.size(); ++i) {
     const Policy& policy = policies[i];
@@ -198,13 +194,12 @@ std::optional<Refusal> check_policy(std::span<const std::byte> section, bool che
   if (header.audited_of.count != 0) view.audited_of = table<std::uint32_t>(section, header.audited_of).data();
   view.audited = table<Decision>(section, header.audited).data();
   view.passed = table<Passed>(section, header.passed).data();
-  view.identities = table<Identity>(section, header.identities).data();
   view.policies = table<Policy>(section, header.policies).data();
   view.rules = table<Rule>(section, header.rules).data();
   view.isolating = table<std::uint32_t>(section, header.isolating).data();
   view.governing = table<std::uint32_t>(section, header.governing).data();
   view.records = table<Record>(section, header.records).data();
-  view.record_mask = header.record_homes - 1;
+  view.record_homes = header.record_homes;
   view.trie = table<std::uint32_t>(section, header.trie).data();
   view.policy_strings = table<char>(section, header.strings).data();
   return std::nullopt;

@@ -1,4 +1,5 @@
 #include <bit>
+#include <cstring>
 #include <vector>
 
 #include "dataplane/abi/telemetry.h"
@@ -78,6 +79,21 @@ std::optional<Refusal> check_endpoints(std::span<const Endpoint> endpoints,
   return std::nullopt;
 }
 
+/// Of their ids nothing is asked: whatever a number leads to, it is for people.
+std::optional<Refusal> check_identities(std::span<const Identity> identities, const ShardHeader& header) {
+  if (!std::has_single_bit(identities.size()) || identities.size() > (std::size_t{1} << kEndpointPlaceBits))
+    return refuse("shard, table identities: ", identities.size(), " elements, expected a power of two up to ",
+                  1u << kEndpointPlaceBits);
+  constexpr Identity kNone{};
+  if (std::memcmp(&identities[0], &kNone, sizeof kNone) != 0)
+    return refuse("shard, table identities: lacks its none entry");
+  for (std::size_t i = 0; i < identities.size(); ++i)
+    if (!within(identities[i].labels, header.strings.count) ||
+        !within(identities[i].namespace_name, header.strings.count))
+      return refuse_at("identities", i, "a string ends beyond the table");
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<Refusal> check_shard(std::span<const std::byte> section, bool check_digest, Shard& shard) {
@@ -90,12 +106,16 @@ std::optional<Refusal> check_shard(std::span<const std::byte> section, bool chec
   const auto endpoints = table<Endpoint>(section, header.endpoints);
   if (auto refusal = check_endpoints(endpoints, table<std::uint32_t>(section, header.locals), header))
     return refusal;
+  const auto identities = table<Identity>(section, header.identities);
+  if (auto refusal = check_identities(identities, header)) return refusal;
   if (auto refusal = check_slots(slots, header)) return refusal;
   shard.header = &header;
   shard.slots = slots.data();
   shard.slot_mask = slots.size() - kProbesMax - 1;
   shard.endpoints = endpoints.data();
   shard.endpoint_mask = static_cast<std::uint32_t>(endpoints.size() - 1);
+  shard.identities = identities.data();
+  shard.identity_mask = static_cast<std::uint32_t>(identities.size() - 1);
   shard.addresses = table<abi::Address>(section, header.addresses).data();
   shard.strings = table<char>(section, header.strings).data();
   return std::nullopt;

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <sstream>
+#include <unordered_map>
 
 #include "policies/model/address.h"
 #include "tools/ctl/command.h"
@@ -101,7 +102,7 @@ Chosen parse_chosen(const std::string& text) {
 analysis::End choose(const analysis::Space& space, const std::string& text) {
   const image::View& view = space.view(analysis::kAfter);
   const auto [home, rest, selects, terms] = parse_chosen(text);
-  std::vector<signed char> known(view.policy->identities.count, -1);
+  std::unordered_map<std::uint32_t, bool> known;
   const auto chosen = [&, &home = home, &rest = rest, selects = selects,
                        &terms = terms](std::uint32_t number) {
     if ((view.endpoint(number).flags & image::kEndpointNode) != 0) return false;
@@ -109,12 +110,13 @@ analysis::End choose(const analysis::Space& space, const std::string& text) {
     if (rest == "*") return true;
     if (!selects) return view.name_of(number) == rest;
     const std::uint32_t identity = image::identity_of(view, number);
-    signed char& answer = known[identity];
-    if (answer < 0) {
-      const auto labels = labels_of(view.policy_text(view.identities[identity].labels));
-      answer = std::all_of(terms.begin(), terms.end(), [&](const Term& term) { return holds(term, labels); });
+    const auto [answer, is_new] = known.try_emplace(identity);
+    if (is_new) {
+      const auto labels = labels_of(view.labels_of_identity(identity));
+      answer->second =
+          std::all_of(terms.begin(), terms.end(), [&](const Term& term) { return holds(term, labels); });
     }
-    return answer != 0;
+    return answer->second;
   };
   analysis::End end = analysis::endpoints(space, chosen);
   if (!end.empty()) return end;
@@ -122,8 +124,7 @@ analysis::End choose(const analysis::Space& space, const std::string& text) {
   view.for_each_endpoint([&, &home = home, &rest = rest, selects = selects](std::uint32_t number) {
     const std::string in(view.namespace_of(number));
     if (selects) {
-      const image::Identity& identity = view.identities[image::identity_of(view, number)];
-      for (const auto& [key, value] : labels_of(view.policy_text(identity.labels)))
+      for (const auto& [key, value] : labels_of(view.labels_of_identity(image::identity_of(view, number))))
         spellings.push_back((home ? in + "/" : "") + key + "=" + value);
     } else {
       spellings.push_back(endpoint_name(view, number));

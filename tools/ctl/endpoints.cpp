@@ -1,5 +1,8 @@
 // `endpoints`, `identities` and `ports`: who is there, by the enforced image, and how they are connected.
+#include <algorithm>
 #include <map>
+#include <tuple>
+#include <vector>
 
 #include "tools/ctl/ask.h"
 #include "tools/ctl/command.h"
@@ -58,10 +61,18 @@ Answer identities(const Invocation& invocation) {
     if (names.is_null()) names = Value::array();
     names.push_back(endpoint_name(image.view, number));
   }
+  std::vector<std::uint32_t> numbers;
+  image.view.for_each_identity([&](std::uint32_t number) { numbers.push_back(number); });
+  const auto order = [&](std::uint32_t number) {
+    return std::tuple(image.view.namespace_of_identity(number), image.view.labels_of_identity(number),
+                      number);
+  };
+  std::sort(numbers.begin(), numbers.end(),
+            [&](std::uint32_t a, std::uint32_t b) { return order(a) < order(b); });
   Value list = Value::array();
-  for (std::uint32_t i = 1; i < image.view.policy->identities.count; ++i) {
-    Value identity = identity_value(image.view, i);
-    identity["endpoints"] = members.contains(i) ? members[i] : Value::array();
+  for (const std::uint32_t number : numbers) {
+    Value identity = identity_value(image.view, number);
+    identity["endpoints"] = members.contains(number) ? members[number] : Value::array();
     list.push_back(std::move(identity));
   }
   return {{{"generation", image.generation}, {"identities", std::move(list)}},

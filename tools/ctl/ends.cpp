@@ -111,18 +111,17 @@ std::string name_of(const image::View& view, const abi::Address& address) {
   return bound.endpoint != 0 ? endpoint_name(view, bound.endpoint) : address_text(address);
 }
 
-Value identity_value(const image::View& view, std::uint32_t index) {
-  if (index == 0) return nullptr;
-  const image::Identity& identity = view.identities[index];
+Value identity_value(const image::View& view, std::uint32_t number) {
+  if (number == 0) return nullptr;
   std::string id;
   static constexpr char kDigits[] = "0123456789abcdef";
-  for (const std::uint8_t byte : identity.id) {
+  for (const std::uint8_t byte : view.identity(number).id) {
     id += kDigits[byte >> 4];
     id += kDigits[byte & 15];
   }
   return {{"id", id},
-          {"namespace", view.policy_text(identity.namespace_name)},
-          {"labels", view.policy_text(identity.labels)}};
+          {"namespace", view.namespace_of_identity(number)},
+          {"labels", view.labels_of_identity(number)}};
 }
 
 End resolve_end(const image::View& view, const std::string& text) {

@@ -26,7 +26,7 @@ std::vector<std::uint32_t> endpoints_by_name(const image::View& view);
 std::string name_of(const image::View& view, const abi::Address& address);
 
 /// {"id", "namespace", "labels"}; null for identity 0.
-Value identity_value(const image::View& view, std::uint32_t identity);
+Value identity_value(const image::View& view, std::uint32_t number);
 
 /// Somebody who sends or receives, by every address a packet of theirs can bear.
 struct End {

@@ -92,13 +92,13 @@ std::vector<PortsOfRule> ports_from_this_peer(const image::View& view, const Sid
 
 std::set<std::string> label_set(const image::View& view, std::uint32_t identity) {
   std::set<std::string> labels;
-  const std::string_view text = view.policy_text(view.identities[identity].labels);
+  const std::string_view text = view.labels_of_identity(identity);
   for (std::size_t from = 0; from < text.size();) {
     const std::size_t comma = std::min(text.find(',', from), text.size());
     labels.emplace(text.substr(from, comma - from));
     from = comma + 1;
   }
-  labels.insert("namespace " + std::string(view.policy_text(view.identities[identity].namespace_name)));
+  labels.insert("namespace " + std::string(view.namespace_of_identity(identity)));
   return labels;
 }
 
@@ -146,9 +146,8 @@ Admits rule_for_other_peers(const image::View& view, const Side& side, std::uint
 
 std::string who_it_is(const image::View& view, const Side& side) {
   if (side.peer_identity == 0) return side.peer_name + " is outside every endpoint";
-  const image::Identity& identity = view.identities[side.peer_identity];
-  const std::string labels(view.policy_text(identity.labels));
-  const std::string in(view.policy_text(identity.namespace_name));
+  const std::string labels(view.labels_of_identity(side.peer_identity));
+  const std::string in(view.namespace_of_identity(side.peer_identity));
   return side.peer_name + " is " + (labels.empty() ? "without labels" : labels) +
          (in.empty() ? "" : " in namespace " + in);
 }

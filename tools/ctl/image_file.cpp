@@ -50,7 +50,6 @@ Value describe(const Image& image) {
   in_policy("passed", policy.passed, sizeof(image::Passed));
   in_policy("subjects ingress", policy.subjects[image::kIngress], sizeof(image::SubjectClass));
   in_policy("subjects egress", policy.subjects[image::kEgress], sizeof(image::SubjectClass));
-  in_policy("identities", policy.identities, sizeof(image::Identity));
   in_policy("policies", policy.policies, sizeof(image::Policy));
   in_policy("rules", policy.rules, sizeof(image::Rule));
   in_policy("isolating", policy.isolating, 4);
@@ -59,9 +58,10 @@ Value describe(const Image& image) {
   in_policy("trie", policy.trie, 4);
   in_policy("strings", policy.strings, 1);
   Value shards = Value::array();
-  std::uint64_t shard_bytes = 0, endpoints = 0, addresses = 0;
+  std::uint64_t shard_bytes = 0, endpoints = 0, addresses = 0, identities = 0;
   image.view.for_each_endpoint([&](std::uint32_t) { ++endpoints; });
   image.view.for_each_address([&](const image::AddressSlot&) { ++addresses; });
+  image.view.for_each_identity([&](std::uint32_t) { ++identities; });
   for (std::uint32_t number = 0; number <= image.view.shard_mask; ++number) {
     const image::ShardHeader& shard = *image.view.shards[number].header;
     shards.push_back({{"shard", number}, {"bytes", shard.bytes}, {"digest", image::hex(shard.digest)}});
@@ -78,7 +78,7 @@ Value describe(const Image& image) {
       {"shards", std::move(shards)},
       {"endpoints", endpoints},
       {"addresses", addresses},
-      {"identities", none_first(policy.identities)},
+      {"identities", identities},
       {"policies", none_first(policy.policies)},
       {"rules", none_first(policy.rules)},
       {"subject_classes",

@@ -35,7 +35,7 @@ policies::Cluster cluster_of(const image::View& view) {
     endpoint.id = view.id_of(number);
     endpoint.namespace_name = view.namespace_of(number);
     endpoint.name = view.name_of(number);
-    endpoint.labels = labels_of(view.policy_text(view.identities[image::identity_of(view, number)].labels));
+    endpoint.labels = labels_of(view.labels_of_identity(image::identity_of(view, number)));
     for (const abi::Address& address : view.addresses_of(number)) endpoint.addresses.push_back(address.bytes);
     cluster.endpoints.push_back(std::move(endpoint));
   });

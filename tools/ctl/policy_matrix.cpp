@@ -99,8 +99,7 @@ Answer matrix(const Invocation& invocation) {
   const auto chosen = [&](std::uint32_t number) {
     if (home.empty()) return true;
     const image::Record& record = candidate.view.records[space.addresses()[number].record[analysis::kAfter]];
-    return record.identity == 0 ||
-           candidate.view.policy_text(candidate.view.identities[record.identity].namespace_name) == home;
+    return record.identity == 0 || candidate.view.namespace_of_identity(record.identity) == home;
   };
   const analysis::Matrix matrix = analysis::matrix(space, chosen);
   if (matrix.cells.empty())

@@ -40,7 +40,6 @@ class Classify : public testing::Test {
       p.page_of.insert(p.page_of.end(), 256, slot);
       p.pages.insert(p.pages.end(), image::kPageEntries, slot);
     }
-    p.identities.resize(2);
     p.policies.resize(2);
     p.rules.resize(5);
     for (const std::uint32_t rule : {1u, 2u}) p.rules[rule].verdict = image::Verdict::kAllow;

@@ -20,7 +20,7 @@ class Refusals : public testing::Test {
   PolicyHeader& policy() { return *reinterpret_cast<PolicyHeader*>(image_.policy.data()); }
   ShardHeader& shard() { return *reinterpret_cast<ShardHeader*>(image_.shards[0].data()); }
 
-  Identity& identity(std::size_t i) { return element<Identity>(image_.policy, policy().identities, i); }
+  Identity& identity(std::size_t i) { return element<Identity>(image_.shards[0], shard().identities, i); }
   Policy& object(std::size_t i) { return element<Policy>(image_.policy, policy().policies, i); }
   Rule& rule(std::size_t i) { return element<Rule>(image_.policy, policy().rules, i); }
   SubjectClass& subject(std::uint32_t direction, std::size_t i) {
@@ -102,13 +102,12 @@ TEST_F(Refusals, of_policy_table_sizes) {
   expect("policy section, table verdicts: 71 elements, expected 72", [&] { resize_policy("verdicts", 71); });
   expect("policy section, table subjects[egress]: 9 elements, expected 10",
          [&] { resize_policy("subjects[egress]", 9); });
-  for (const char* table : {"identities", "policies", "rules"})
-    expect("policy section: identities, policies or rules lacks its none entry",
-           [&] { resize_policy(table, 0); });
+  for (const char* table : {"policies", "rules"})
+    expect("policy section: policies or rules lacks its none entry", [&] { resize_policy(table, 0); });
 }
 
 TEST_F(Refusals, of_names) {
-  const auto identity_reason = "policy section, table identities, index 2: a string ends beyond the table";
+  const auto identity_reason = "shard, table identities, index 2: a string ends beyond the table";
   expect(identity_reason, [&] { identity(2).labels = kBeyond; });
   expect(identity_reason, [&] { identity(2).namespace_name = kBeyond; });
   for (StringRef Policy::*name : {&Policy::kind, &Policy::namespace_name, &Policy::name, &Policy::file})
@@ -146,8 +145,11 @@ TEST_F(Refusals, of_records) {
   const std::string homes = std::to_string(policy().record_homes);
   const auto sized = [&](std::uint64_t count) {
     return "policy section, table records: " + std::to_string(count) + " elements for " + homes +
-           " homes, expected a power of two and 17 places more";
+           " homes, expected one or more and 17 places more";
   };
+  expect("policy section, table records: " + std::to_string(policy().records.count) +
+             " elements for 0 homes, expected one or more and 17 places more",
+         [&] { policy().record_homes = 0; });
   expect(sized(0), [&] { resize_policy("records", 0); });
   expect(sized(policy().record_homes + kProbesMax),
          [&] { resize_policy("records", policy().record_homes + kProbesMax); });
@@ -171,7 +173,7 @@ TEST_F(Refusals, of_records) {
   expect(at(world) + "free, where the trie's are expected", [&] { record(world) = {}; });
   expect(at(world) + "an owner's among the trie's", [&] { record(world) = record(used); });
   expect(at(used) + "world among the profiles", [&] { record(used).flags = kRecordWorld; });
-  const std::uint64_t home = 1 + (record(used).profile & (policy().record_homes - 1));
+  const std::uint64_t home = 1 + record_home(record(used).profile, policy().record_homes);
   const std::size_t far = home + kProbesMax < world ? home + kProbesMax : home - 1;
   expect(at(far) + "its profile is at home at " + std::to_string(home), [&] {
     const Record moved = record(used);
@@ -251,6 +253,12 @@ TEST_F(Refusals, of_endpoints) {
   const std::uint64_t locals = shard().locals.count;
   expect("shard, table locals, index " + std::to_string(locals) + ": endpoint 0 is not of this node",
          [&] { resize_shard("locals", locals + 1); });
+}
+
+TEST_F(Refusals, of_identities) {
+  expect("shard, table identities: 0 elements, expected a power of two up to 65536",
+         [&] { resize_shard("identities", 0); });
+  expect("shard, table identities: lacks its none entry", [&] { identity(0).id[15] = 1; });
 }
 
 TEST_F(Refusals, of_shard_numbers) {

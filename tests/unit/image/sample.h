@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <random>
 #include <span>
@@ -45,8 +46,15 @@ struct Owned {
   std::uint32_t owner = 0;
 };
 
+/// An identity before it has a place; all in namespace shop.
+struct Who {
+  std::array<std::uint8_t, 16> id{};
+  std::string labels;
+};
+
 struct Tables {
-  PolicyTables policy;
+  PolicyTables policy;  // whose profiles name identities by their order, from 1
+  std::vector<Who> identities;
   std::vector<Named> endpoints;  // all in namespace shop
   std::vector<Owned> bound;
   std::uint32_t shards = 0;  // 0: as many as shards_for() wants
@@ -82,13 +90,10 @@ class Maker {
 
   void make_names() {
     PolicyTables& p = tables_.policy;
-    p.identities.resize(1);
     for (std::uint32_t i = 1; i <= shape_.identities; ++i) {
-      Identity identity{};
-      for (std::uint8_t& byte : identity.id) byte = static_cast<std::uint8_t>(random_());
-      identity.labels = p.strings.add("app=web,tier=" + std::to_string(i));
-      identity.namespace_name = p.strings.add("shop");
-      p.identities.push_back(identity);
+      Who& who = tables_.identities.emplace_back();
+      for (std::uint8_t& byte : who.id) byte = static_cast<std::uint8_t>(random_());
+      who.labels = "app=web,tier=" + std::to_string(i);
     }
     p.policies.resize(1);
     p.rules.resize(1);
@@ -241,7 +246,7 @@ inline std::vector<std::uint32_t> numbers_of(const Tables& tables, std::vector<S
     });
     std::vector<std::uint64_t> hashes;
     for (const auto& [hash, index] : members[shard]) hashes.push_back(hash);
-    const Places places = place_endpoints(hashes).value();
+    const Places places = find_places(hashes).value();
     shards[shard].shard = shard;
     shards[shard].shards = count;
     shards[shard].endpoint_table = places.table;
@@ -250,6 +255,29 @@ inline std::vector<std::uint32_t> numbers_of(const Tables& tables, std::vector<S
       shards[shard].endpoints.push_back({"shop", named.name, named.id, named.port_key, named.port,
                                          named.flags, named.addresses, places.place[i]});
       numbers[members[shard][i].second] = shard << kEndpointPlaceBits | places.place[i];
+    }
+  }
+  return numbers;
+}
+
+/// Likewise of identities; requires that the shards are there.
+inline std::vector<std::uint32_t> place_identities(const Tables& tables, std::vector<ShardTables>& shards) {
+  std::vector<std::uint32_t> numbers(tables.identities.size());
+  for (ShardTables& shard : shards) {
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> members;
+    for (std::uint32_t i = 0; i < numbers.size(); ++i)
+      if (const std::uint64_t hash = identity_hash(tables.identities[i].id);
+          shard_of_hash(hash, shard.shards - 1) == shard.shard)
+        members.emplace_back(static_cast<std::uint32_t>(hash), i);
+    std::sort(members.begin(), members.end());
+    std::vector<std::uint64_t> hashes;
+    for (const auto& [hash, index] : members) hashes.push_back(hash);
+    const Places places = find_places(hashes).value();
+    shard.identity_table = places.table;
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      const Who& who = tables.identities[members[i].second];
+      shard.identities.push_back({who.id, who.labels, "shop", places.place[i]});
+      numbers[members[i].second] = shard.shard << kEndpointPlaceBits | places.place[i];
     }
   }
   return numbers;
@@ -267,9 +295,13 @@ inline std::vector<ShardTables> shard_tables(const Tables& tables) {
 /// The tables must be buildable.
 inline Image build(const Tables& tables) {
   Image image;
-  image.policy = std::get<0>(build_policy(tables.policy));
-  for (const ShardTables& shard : shard_tables(tables))
-    image.shards.push_back(std::get<0>(build_shard(shard)));
+  std::vector<ShardTables> shards = shard_tables(tables);
+  const std::vector<std::uint32_t> numbers = place_identities(tables, shards);
+  PolicyTables policy = tables.policy;
+  for (Record& record : policy.profiles)
+    if (record.identity - 1 < numbers.size()) record.identity = numbers[record.identity - 1];
+  image.policy = std::get<0>(build_policy(policy));
+  for (const ShardTables& shard : shards) image.shards.push_back(std::get<0>(build_shard(shard)));
   return image;
 }
 

@@ -264,8 +264,6 @@ TEST_F(Validate, what_records_and_endpoints_say_is_checked) {
     EXPECT_EQ(reason(), expected);
   };
   const std::string record = "policy section, table records, index " + std::to_string(used) + ": ";
-  check([&] { at<Record>(used, &PolicyHeader::records).identity = 11; },
-        record + "identity 11, but there are 11");
   check([&] { at<Record>(used, &PolicyHeader::records).subject[1] = 10; },
         record + "subject class 10, but there are 10");
   check([&] { at<Record>(used, &PolicyHeader::records).peer[0] = 13; },
@@ -373,7 +371,6 @@ TEST_F(Validate, empty_cluster_is_an_image) {
   p.page_of.resize(kProtocolSlots * 256);
   p.pages.resize(kPageEntries);
   p.port_classes = 1;
-  p.identities.resize(1);
   p.policies.resize(1);
   p.rules.resize(1);
   p.worlds = {{0, 0, {kNoSubject, kNoSubject}, {0, 0}, kRecordWorld}};

@@ -87,7 +87,6 @@ inline std::unique_ptr<swap::Enforced> make_image(Policy policy, std::uint64_t g
   p.rule_sets = 4;
   p.verdicts = {0, 0, kAllowBit | 1, kAllowBit | 1, 0, kAllowBit | 1, 2, 2};
   if (audited != nullptr) add_audit(p, policy, *audited);
-  p.identities.resize(6);
   p.policies.resize(2);
   p.policies[1].options = options;
   p.rules.resize(3);
