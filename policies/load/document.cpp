@@ -308,6 +308,8 @@ bool read_documents(std::string_view text, Report& report, const Limits& limits,
                    std::to_string(limits.file_bytes_max));
     return false;
   }
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   if (const auto wrong = check_text(text)) {
     report.add(wrong->line, wrong->column, field_at_end(text.substr(0, wrong->offset), limits),
                wrong->message);

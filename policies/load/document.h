@@ -2,9 +2,9 @@
 //
 // libyaml scans and parses; its event stream builds this tree, and everything that could change a meaning
 // unseen is refused: anchors and aliases, explicit tags, duplicate keys, keys that are not scalars, tabs in
-// indentation, bytes that are not UTF-8. Whether a scalar was quoted is kept, so that its reader can tell the
-// string "no" from the word no. Time is linear in the text, memory in its largest document, and both are bounded
-// by Limits. Errors name the field that was being read.
+// indentation, bytes that are not UTF-8 (a byte order mark may come first). Whether a scalar was quoted is kept,
+// so that its reader can tell the string "no" from the word no. Time is linear in the text, memory in its largest
+// document, and both are bounded by Limits. Errors name the field that was being read.
 #pragma once
 
 #include <cstddef>

@@ -130,6 +130,19 @@ TEST(Document, a_key_has_a_colon) {
   EXPECT_EQ(parse_refusal("a:\nb: {c: , d: }\ne:"), "");
 }
 
+TEST(Document, a_byte_order_mark_may_come_first) {
+  EXPECT_EQ(parse_refusal("\xef\xbb\xbf"
+                          "a: [b\n"),
+            "f:1:4: a[1]: found a [ that nothing closes, expected ] or, before a further item, a comma");
+  Report report("f");
+  const auto documents = parse_text("\xef\xbb\xbf{\"a\": \"b\"}", report);
+  ASSERT_TRUE(report.empty());
+  EXPECT_EQ(documents[0].find("a")->scalar, "b");
+  EXPECT_NE(parse_refusal("a: b\n\xef\xbb\xbf"
+                          "c: d\na: e"),
+            "");
+}
+
 TEST(Document, line_endings_of_other_systems_are_fine) {
   Report report("f");
   const auto documents = parse_text("a: b\r\nc: d\r\n", report);
