@@ -56,12 +56,17 @@ class Differing {
 };
 
 /// Numbers of groups by one half of their reading: a row of the matrix is looked through once for all that share it.
-using Halves = std::map<std::array<std::uint32_t, kSides>, std::vector<std::uint32_t>>;
+struct Half {
+  std::array<std::uint32_t, kSides> reading;
+  std::vector<std::uint32_t> groups;
+};
 
-Halves halves(const std::vector<Group>& groups, const std::uint32_t (Reading::*half)[kSides]) {
-  Halves result;
+std::vector<Half> halves(const std::vector<Group>& groups, const std::uint32_t (Reading::*half)[kSides]) {
+  std::map<std::array<std::uint32_t, kSides>, std::vector<std::uint32_t>> by_reading;
   for (std::uint32_t i = 0; i < groups.size(); ++i)
-    result[{(groups[i].reading.*half)[kBefore], (groups[i].reading.*half)[kAfter]}].push_back(i);
+    by_reading[{(groups[i].reading.*half)[kBefore], (groups[i].reading.*half)[kAfter]}].push_back(i);
+  std::vector<Half> result;
+  for (auto& [reading, numbers] : by_reading) result.push_back({reading, std::move(numbers)});
   return result;
 }
 
@@ -158,7 +163,7 @@ class Comparison {
   /// Marks the pairs of which one end or the other says something else than before.
   Differing find_differing() const {
     Differing differing(sources_.size(), destinations_.size());
-    const Halves targets = halves(destinations_, &Reading::peer);
+    const std::vector<Half> targets = halves(destinations_, &Reading::peer);
     for (const auto& [subject, rows] : halves(sources_, &Reading::subject))
       for (const auto& [peer, columns] : targets) {
         if (verdicts_.end(kBefore, image::kEgress, subject[kBefore], peer[kBefore]) ==
@@ -167,7 +172,7 @@ class Comparison {
         for (const std::uint32_t row : rows)
           for (const std::uint32_t column : columns) differing.set(row, column);
       }
-    const Halves senders = halves(sources_, &Reading::peer);
+    const std::vector<Half> senders = halves(sources_, &Reading::peer);
     for (const auto& [subject, columns] : halves(destinations_, &Reading::subject))
       for (const auto& [peer, rows] : senders) {
         if (verdicts_.end(kBefore, image::kIngress, subject[kBefore], peer[kBefore]) ==

@@ -133,7 +133,7 @@ image::PolicyTables policy_tables(const Compiled& compiled) {
   emit_verdicts(compiled, tables);
   ListTable isolating, governing;
   for (std::uint32_t direction = 0; direction < 2; ++direction) {
-    const Matrix& matrix = compiled.rule_sets.matrices[direction];
+    Matrix& matrix = compiled.rule_sets.matrices[direction];
     tables.subject_classes[direction] = matrix.rows;
     tables.peer_classes[direction] = matrix.columns;
     tables.write_matrix[direction] = [&matrix](std::span<std::uint32_t> cells) { matrix.write(cells); };

@@ -30,7 +30,8 @@ std::vector<std::uint32_t> group(std::span<const std::uint64_t> hashes, Equal eq
 
 }  // namespace
 
-PackedRow::PackedRow(std::span<const std::uint32_t> cells, std::vector<std::uint32_t>& scratch) {
+PackedRow::PackedRow(std::span<const std::uint32_t> cells, std::vector<std::uint32_t>& scratch)
+    : columns_(static_cast<std::uint32_t>(cells.size())) {
   std::vector<std::uint16_t> places(cells.size());
   for (std::size_t column = 0; column < cells.size(); ++column) {
     const std::uint32_t cell = cells[column];
@@ -42,21 +43,28 @@ PackedRow::PackedRow(std::span<const std::uint32_t> cells, std::vector<std::uint
     places[column] = static_cast<std::uint16_t>(scratch[cell]);
   }
   for (const std::uint32_t cell : palette_) scratch[cell] = kNone;
-  if (palette_.size() <= 0x100) {
-    bytes_.assign(places.begin(), places.end());
-  } else if (palette_.size() <= 0x1'0000) {
-    cell_bytes_ = 2;
-    bytes_.reserve(cells.size() * 2);
-    for (const std::uint16_t place : places) {
-      bytes_.push_back(static_cast<std::uint8_t>(place));
-      bytes_.push_back(static_cast<std::uint8_t>(place >> 8));
-    }
-  } else {
-    cell_bytes_ = 4;
-    palette_.clear();
+  cell_bits_ = palette_.size() <= 16         ? 4
+               : palette_.size() <= 0x100    ? 8
+               : palette_.size() <= 0x1'0000 ? 16
+                                             : 32;
+  if (cell_bits_ == 32) {
+    palette_ = {};
     plain_.assign(cells.begin(), cells.end());
+    return;
   }
   palette_.shrink_to_fit();
+  bytes_.resize((cells.size() * cell_bits_ + 7) / 8);
+  for (std::size_t column = 0; column < places.size(); ++column) {
+    const std::uint32_t place = places[column];
+    if (cell_bits_ == 4) {
+      bytes_[column / 2] |= static_cast<std::uint8_t>(place << column % 2 * 4);
+    } else if (cell_bits_ == 8) {
+      bytes_[column] = static_cast<std::uint8_t>(place);
+    } else {
+      bytes_[column * 2] = static_cast<std::uint8_t>(place);
+      bytes_[column * 2 + 1] = static_cast<std::uint8_t>(place >> 8);
+    }
+  }
 }
 
 std::uint64_t PackedRow::hash() const {
@@ -66,10 +74,12 @@ std::uint64_t PackedRow::hash() const {
   return mix(hash, std::string_view(reinterpret_cast<const char*>(bytes_.data()), bytes_.size()));
 }
 
-void Matrix::write(std::span<std::uint32_t> cells) const {
+void Matrix::write(std::span<std::uint32_t> cells) {
   auto cell = cells.begin();
-  for (const PackedRow& row : packed)
+  for (PackedRow& row : packed) {
     for (const std::uint32_t peer : peer_of_column) *cell++ = row[peer];
+  }
+  packed = {};
 }
 
 MatrixBuilder::MatrixBuilder(const ClassesDirection& classes, std::uint64_t bytes_max)

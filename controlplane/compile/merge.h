@@ -13,7 +13,7 @@
 
 namespace bulkhead::compile {
 
-/// Packed into one, two or four bytes a cell. Equal rows are equal objects.
+/// Packed into half a byte, one, two or four bytes a cell. Equal rows are equal objects.
 class PackedRow {
  public:
   /// `scratch`: by value, kNone between calls; it grows as needed.
@@ -21,17 +21,14 @@ class PackedRow {
 
   bool operator==(const PackedRow&) const = default;
   std::uint32_t operator[](std::size_t column) const {
-    return cell_bytes_ == 1   ? palette_[bytes_[column]]
-           : cell_bytes_ == 2 ? palette_[bytes_[column * 2] | bytes_[column * 2 + 1] << 8]
+    return cell_bits_ == 4    ? palette_[bytes_[column / 2] >> column % 2 * 4 & 15]
+           : cell_bits_ == 8  ? palette_[bytes_[column]]
+           : cell_bits_ == 16 ? palette_[bytes_[column * 2] | bytes_[column * 2 + 1] << 8]
                               : plain_[column];
   }
   template <typename Visit>
   void for_each(Visit visit) const {  // (column, cell)
-    const std::size_t columns = cell_bytes_ == 4 ? plain_.size() : bytes_.size() / cell_bytes_;
-    if (cell_bytes_ == 1)
-      for (std::size_t column = 0; column < columns; ++column) visit(column, palette_[bytes_[column]]);
-    else
-      for (std::size_t column = 0; column < columns; ++column) visit(column, (*this)[column]);
+    for (std::size_t column = 0; column < columns_; ++column) visit(column, (*this)[column]);
   }
   /// The distinct cells; nothing where they are too many for a palette.
   std::span<const std::uint32_t> palette() const { return palette_; }
@@ -39,7 +36,8 @@ class PackedRow {
   std::uint64_t bytes() const { return bytes_.size() + (palette_.size() + plain_.size()) * 4; }
 
  private:
-  std::uint8_t cell_bytes_ = 1;
+  std::uint32_t columns_;
+  std::uint8_t cell_bits_;
   std::vector<std::uint32_t> palette_, plain_;
   std::vector<std::uint8_t> bytes_;
 };
@@ -53,8 +51,8 @@ struct Matrix {
   std::vector<std::uint32_t> peer_of_column;  // one peer class for each column
   std::vector<PackedRow> packed;              // by row; cells by peer class
 
-  /// [row][column] -> rule set.
-  void write(std::span<std::uint32_t> cells) const;
+  /// [row][column] -> rule set. The rows are gone then.
+  void write(std::span<std::uint32_t> cells);
 };
 
 class MatrixBuilder {

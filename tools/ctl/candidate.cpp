@@ -1,5 +1,7 @@
 #include "tools/ctl/candidate.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -60,6 +62,7 @@ std::vector<std::string> expand(const std::vector<std::string>& operands, bool j
 source::Manifests read_manifests(const std::vector<std::string>& operands, const policies::Mesh& mesh) {
   const policies::LoadOptions options{.skip_other_kinds = true, .mesh = mesh};
   source::Manifests manifests = source::read_manifest_paths(expand(operands, true), options);
+  malloc_trim(0);  // a cluster's YAML takes several times what is kept of it, and a compile needs the room
   if (manifests.ok()) return manifests;
   std::string reasons;
   for (const policies::Error& error : manifests.errors)
@@ -171,12 +174,12 @@ Candidate of_image(Image image) {
 
 }  // namespace
 
-Candidate candidate_of_operand(const Invocation& invocation, const std::string& operand,
-                               const char* command) {
+Candidate candidate_of_operand(const Invocation& invocation, const std::string& operand, const char* command,
+                               std::optional<source::Manifests>& cluster) {
   if (is_image(operand)) return of_image(image_file(operand));
-  const source::Manifests cluster = read_cluster(invocation, command);
+  if (!cluster) cluster = read_cluster(invocation, command);
   const source::Manifests own = read_manifests({operand}, mesh_of(invocation));
-  return compile_candidate(invocation, cluster.cluster, own.policies, operand);
+  return compile_candidate(invocation, cluster->cluster, own.policies, operand);
 }
 
 Candidate enforced_candidate(const Invocation& invocation) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,8 +50,10 @@ policies::Posture posture_of(const Invocation& invocation);
 Candidate compile_candidate(const Invocation& invocation, const policies::Cluster& cluster,
                             const policies::PolicySet& policies, const std::string& from);
 
-/// An image file (known by its first bytes), or policy files for which `--cluster` must be given.
-Candidate candidate_of_operand(const Invocation& invocation, const std::string& operand, const char* command);
+/// An image file (known by its first bytes), or policy files for which `--cluster` must be given: `cluster` is read where
+/// it is not yet.
+Candidate candidate_of_operand(const Invocation& invocation, const std::string& operand, const char* command,
+                               std::optional<source::Manifests>& cluster);
 
 Candidate enforced_candidate(const Invocation& invocation);
 

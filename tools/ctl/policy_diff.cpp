@@ -77,9 +77,10 @@ Answer diff(const Invocation& invocation) {
                                   (enforced ? "NEW beside --enforced" : "OLD and NEW") + ", found " +
                                   std::to_string(operands.size()) +
                                   " operands; bulkheadctl policy diff --help explains");
+  std::optional<source::Manifests> cluster;
   const Candidate before = enforced ? enforced_candidate(invocation)
-                                    : candidate_of_operand(invocation, operands[0], "policy diff");
-  const Candidate after = candidate_of_operand(invocation, operands.back(), "policy diff");
+                                    : candidate_of_operand(invocation, operands[0], "policy diff", cluster);
+  const Candidate after = candidate_of_operand(invocation, operands.back(), "policy diff", cluster);
   const analysis::Space space(before.view, after.view);
   Value changes = Value::array();
   for (const analysis::Change& change : analysis::compare(space))
