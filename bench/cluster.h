@@ -16,6 +16,7 @@ namespace bulkhead::bench {
 
 struct Shape {
   std::uint32_t policies, identities, namespaces, pods, local_pods;
+  bool of_many_kinds = false;  // a node's pods share as few label sets as possible, else as many
 };
 
 inline policies::AddressBytes address(std::uint32_t v4) {
@@ -71,7 +72,7 @@ inline policies::Cluster make_cluster(const Shape& shape) {
     endpoint.labels = {{"app", app_of(shape, identity)},
                        {"tier", identity % 4 == 0 ? "front" : "back"},
                        {"pod-template-hash", numbered("h", identity)}};
-    endpoint.node = numbered("node-", i % nodes);
+    endpoint.node = numbered("node-", shape.of_many_kinds ? i / shape.local_pods : i % nodes);
     endpoint.addresses = {address(0x0a00'0000 + i)};
     endpoint.ports = {{"http", policies::Protocol::kTcp, static_cast<std::uint16_t>(8000 + identity % 5)}};
     endpoint.kubernetes = true;
