@@ -274,13 +274,13 @@ Section build_shard(const ShardTables& tables, const Limits& limits) {
     return Refusal{too_large(SectionKind::kShard, "more than " + std::to_string(bytes_max), bytes_max,
                              "slots with " + std::to_string(bound.size()) + " addresses")};
 
-  StringTable strings;
+  StringTable strings;  // of which few come twice in a shard
   std::vector<Endpoint> endpoints(tables.endpoint_table, Endpoint{});
   std::vector<std::uint32_t> locals;
   std::vector<abi::Address> addresses;
   for (const NamedEndpoint& named : tables.endpoints) {
     assert(named.place > 0 && named.place < endpoints.size());
-    endpoints[named.place] = {strings.add(named.namespace_name),
+    endpoints[named.place] = {strings.append(named.namespace_name),
                               strings.append(named.name),
                               strings.append(named.id),
                               named.port_key,
@@ -297,7 +297,7 @@ Section build_shard(const ShardTables& tables, const Limits& limits) {
     Identity& identity = identities[named.place];
     std::memcpy(identity.id, named.id.data(), sizeof identity.id);
     identity.labels = strings.append(named.labels);
-    identity.namespace_name = strings.add(named.namespace_name);
+    identity.namespace_name = strings.append(named.namespace_name);
   }
   auto header = new_header<ShardHeader>(SectionKind::kShard);
   header.shard = tables.shard;
