@@ -172,11 +172,12 @@ std::vector<Command> policy_commands() {
        "ask what policies would do in a cluster, before they are enforced",
        "Compiles a cluster (Kubernetes manifests as `kubectl get -o yaml` prints them) and policies into an\n"
        "image, and looks every question up there. Questions are CSV, src,dst,proto,port: an end is\n"
-       "namespace/pod or an address. Answers are the same columns and verdict,reason,rule. Without\n"
-       "--policies, the policies among the manifests are taken. Asks no process. Exit code 0: every "
-       "question\n"
-       "was answered, whatever the answers are; 1: something could not be read, or an invariant is broken\n"
-       "(such policies would not be enforced), and nothing was answered.",
+       "namespace/pod or an address. Answers are the same columns and verdict,reason,rule. A pod without an\n"
+       "address (it is pending, or has finished) has no route. Without --policies, the policies among the\n"
+       "manifests are taken; with it, whatever in its files is neither a policy nor of a cluster is an\n"
+       "error. Asks no process. Exit code 0: every question was answered, whatever the answers are; 1:\n"
+       "something could not be read, or an invariant is broken (such policies would not be enforced), and\n"
+       "nothing was answered.",
        "  kubectl get ns,nodes,pods -A -o yaml > cluster.yaml\n"
        "  bulkheadctl policy test --cluster cluster.yaml --policies policies/ --queries q.csv\n"
        "  echo shop/web,shop/db,tcp,5432 | bulkheadctl policy test --cluster cluster.yaml --queries -",
