@@ -249,9 +249,9 @@ class Linter {
     const std::uint32_t udp = image::port_class(view, image::kUdp, 53);
     const std::uint32_t tcp = image::port_class(view, image::kTcp, 53);
     std::vector<Resolving> result(view.policy->rule_sets);
-    for (std::uint64_t rule_set = 0; rule_set < result.size(); ++rule_set) {
+    for (std::uint32_t rule_set = 0; rule_set < result.size(); ++rule_set) {
       const auto allows = [&](std::uint32_t port_class) {
-        return (view.verdicts[rule_set * view.policy->port_classes + port_class] & image::kAllowBit) != 0;
+        return (image::answer(view, rule_set, port_class) & image::kAllowBit) != 0;
       };
       const bool anything = std::any_of(space.ports().begin(), space.ports().end(),
                                         [&](const PortClass& port) { return allows(port.number[kAfter]); });

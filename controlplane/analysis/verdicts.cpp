@@ -94,11 +94,10 @@ Verdicts::Verdicts(const Space& space) : space_(space), sets_(space.ports().size
   for (std::uint32_t side = 0; side < kSides; ++side) {
     const image::View& view = space.view(side);
     set_of_[side].reserve(view.policy->rule_sets);
-    for (std::uint64_t rule_set = 0; rule_set < view.policy->rule_sets; ++rule_set) {
-      const image::Decision* row = view.verdicts + rule_set * view.policy->port_classes;
+    for (std::uint32_t rule_set = 0; rule_set < view.policy->rule_sets; ++rule_set) {
       std::fill(words.begin(), words.end(), 0);
       for (std::size_t i = 0; i < space.ports().size(); ++i) {
-        const std::uint64_t allows = row[space.ports()[i].number[side]] >> 31;
+        const std::uint64_t allows = image::answer(view, rule_set, space.ports()[i].number[side]) >> 31;
         words[i / 64] |= allows << i % 64;
       }
       set_of_[side].push_back(sets_.intern(words));

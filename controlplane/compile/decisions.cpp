@@ -45,10 +45,10 @@ std::uint32_t Decisions::decide(RuleList matching, const Ground& enforced, const
   if (rules_.audits) answer_.push_back(audited_row);
   const std::uint32_t number = answers_.intern(answer_);
   const std::size_t cells = answers_.items().size() + passes_.items().size() + audited_.items().size();
-  if (cells * sizeof(std::uint32_t) > limits_.section_bytes_max)
+  if (cells * sizeof(std::uint32_t) > limits_.work_bytes_max)
     throw Refused{"the answers of " + std::to_string(answers_.size()) + " rule sets over " +
                   std::to_string(ports_.class_count()) + " port classes need more than the " +
-                  std::to_string(limits_.section_bytes_max) + " bytes a section may have"};
+                  std::to_string(limits_.work_bytes_max) + " bytes a table may have"};
   return number;
 }
 

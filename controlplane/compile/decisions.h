@@ -43,7 +43,7 @@ class Decisions {
   };
 
   /// The number, in `answers`, of what `matching` (ascending) decides. `audited`: the ground were every audited
-  /// policy enforced. Throws Refused where the answers outgrow a section.
+  /// policy enforced. Throws Refused where the answers outgrow Limits::work_bytes_max.
   std::uint32_t decide(std::span<const std::uint32_t> matching, const Ground& enforced, const Ground& audited,
                        std::uint32_t resolved);
 

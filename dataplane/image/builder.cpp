@@ -146,6 +146,57 @@ Records place_records(const PolicyTables& tables) {
   }
 }
 
+/// The rows of `verdicts` and `audited` in pages, equal ones once, in order of first use.
+struct VerdictPages {
+  std::vector<std::uint32_t> of_row;
+  std::vector<Decision> pages;
+  std::vector<std::uint32_t> audited_of;
+};
+
+class Pager {
+ public:
+  explicit Pager(std::uint32_t port_classes) : port_classes_(port_classes) {}
+
+  VerdictPages run(const PolicyTables& tables) {
+    assert(tables.verdicts.size() == std::uint64_t{tables.rule_sets} * port_classes_);
+    for (std::uint64_t row = 0; row < tables.rule_sets; ++row) add(tables.verdicts, row);
+    const std::uint64_t audited = port_classes_ == 0 ? 0 : tables.audited.size() / port_classes_;
+    for (std::uint64_t row = 0; row < audited; ++row) add(tables.audited, row);
+    for (std::uint32_t rule_set = 0; rule_set < tables.audited_of.size(); ++rule_set) {
+      const std::uint32_t row = tables.audited_of[rule_set];
+      result_.audited_of.push_back(row == 0 ? rule_set : tables.rule_sets + row - 1);
+    }
+    return std::move(result_);
+  }
+
+ private:
+  using Page = std::array<Decision, kVerdictPage>;
+  struct PageHash {
+    std::size_t operator()(const Page& page) const {
+      std::uint64_t hash = 0;
+      for (const Decision decision : page)
+        hash = (hash ^ decision) * 0x9e37'79b9'7f4a'7c15u, hash ^= hash >> 32;
+      return hash;
+    }
+  };
+
+  void add(const std::vector<Decision>& rows, std::uint64_t row) {
+    for (std::uint32_t first = 0; first < port_classes_; first += kVerdictPage) {
+      Page page{};
+      std::copy_n(rows.begin() + static_cast<std::ptrdiff_t>(row * port_classes_ + first),
+                  std::min(kVerdictPage, port_classes_ - first), page.begin());
+      const auto [known, is_new] =
+          known_.try_emplace(page, static_cast<std::uint32_t>(result_.pages.size() / kVerdictPage));
+      if (is_new) result_.pages.insert(result_.pages.end(), page.begin(), page.end());
+      result_.of_row.push_back(known->second);
+    }
+  }
+
+  const std::uint32_t port_classes_;
+  std::unordered_map<Page, std::uint32_t, PageHash> known_;
+  VerdictPages result_;
+};
+
 }  // namespace
 
 Sections ImageBytes::sections() const {
@@ -238,6 +289,7 @@ Section build_policy(const PolicyTables& tables, const Limits& limits) {
   if (!trie)
     return Refusal{too_large(SectionKind::kPolicy, "more than " + std::to_string(bytes_max), bytes_max,
                              "trie with " + std::to_string(tables.blocks.size()) + " address blocks")};
+  const VerdictPages verdicts = Pager(tables.port_classes).run(tables);
   auto header = new_header<PolicyHeader>(SectionKind::kPolicy);
   header.port_classes = tables.port_classes;
   header.rule_sets = tables.rule_sets;
@@ -253,8 +305,8 @@ Section build_policy(const PolicyTables& tables, const Limits& limits) {
   Section section =
       lay_out(header,
               {source(tables.page_of), source(tables.pages), matrix_source(tables, kIngress),
-               matrix_source(tables, kEgress), source(tables.verdicts), source(tables.passed_of),
-               source(tables.passed), source(tables.audited_of), source(tables.audited),
+               matrix_source(tables, kEgress), source(verdicts.of_row), source(verdicts.pages),
+               source(tables.passed_of), source(tables.passed), source(verdicts.audited_of),
                source(tables.subjects[kIngress]), source(tables.subjects[kEgress]), source(tables.policies),
                source(tables.rules), source(tables.isolating), source(tables.governing),
                source(records.table), source(trie->entries), source(tables.strings.bytes())},

@@ -72,7 +72,7 @@ struct PolicyTables {
   std::vector<Decision> verdicts;
   std::vector<std::uint32_t> passed_of;  // empty, or by rule set
   std::vector<Passed> passed;
-  std::vector<std::uint32_t> audited_of;  // empty, or by rule set
+  std::vector<std::uint32_t> audited_of;  // empty, or by rule set: 0, or a row of `audited` plus 1
   std::vector<Decision> audited;
   std::vector<SubjectClass> subjects[kDirections];
   std::vector<Policy> policies;

@@ -21,8 +21,8 @@
 //     address ──(nobody's)── trie of address blocks ──► record
 //     (protocol, port) ── pages ──► port class
 //     matrix[direction][subject class][peer class] ──► rule set
-//     verdicts[rule set][port class] ──► allow | rule ──► policy, file:line, words
-//     audited[audited_of[rule set] - 1][port class] ──► the verdict were every audited policy enforced; where it may differ
+//     verdicts[verdict_pages[rule set][port class / 16]][port class % 16] ──► allow | rule ──► policy, file:line, words
+//     likewise by audited_of[rule set] ──► the verdict were every audited policy enforced
 //     passed[passed_of[rule set]][port class] ──► the rules that passed it on to that verdict; for people only
 //
 // Everything is little-endian (the only byte order supported). Tables follow one another in the order of layout.h
@@ -95,7 +95,8 @@ enum PolicyTier : std::uint8_t {
 enum PolicyOptions : std::uint8_t {
   kKeepEstablished = 1,   // a conversation that an earlier image allowed goes on until it ends
   kResetEstablished = 2,  // it is cut, and its ends are told
-  kAuditedPolicy = 4,  // asked for `audited` only: it isolates nobody, and `verdicts` names none of its rules
+  kAuditedPolicy =
+      4,  // asked for `audited_of` only: it isolates nobody, and no rule set answers by its rules
 };
 
 struct Policy {
@@ -143,6 +144,14 @@ static_assert(sizeof(SubjectClass) == 24);
 /// An element of `verdicts`: the top bit allows, the rest is the deciding rule, 0 where none decided.
 using Decision = std::uint32_t;
 inline constexpr Decision kAllowBit = 0x8000'0000u;
+
+/// Rule sets that differ about a few ports share the pages of all others.
+inline constexpr std::uint32_t kVerdictPage = 16;
+
+/// Pages of a row.
+constexpr std::uint32_t verdict_width(std::uint32_t port_classes) {
+  return port_classes / kVerdictPage + (port_classes % kVerdictPage != 0 ? 1 : 0);
+}
 
 /// An element of `passed`: the rules that passed a packet on before `verdicts` decided it, 0 where none did.
 struct Passed {
@@ -213,12 +222,13 @@ struct PolicyHeader {
   TableRef page_of;              // uint16_t [kProtocolSlots * 256]
   TableRef pages;                // uint16_t [n * kPageEntries]
   TableRef matrix[kDirections];  // uint32_t [subject_classes * peer_classes] -> rule set
-  TableRef verdicts;             // Decision [rule_sets * port_classes]
-  TableRef passed_of;            // uint32_t [rule_sets] -> row of passed; none where no rule passes
-  TableRef passed;               // Passed [rows * port_classes]
-  TableRef audited_of;  // uint32_t [rule_sets] -> row of audited plus 1, 0: as in verdicts; none where
-                        // nothing is audited
-  TableRef audited;     // Decision [rows * port_classes]
+  TableRef
+      verdict_pages;  // uint32_t [rows * port_classes / kVerdictPage, rounded up] -> page of verdicts; a row for
+                      // each rule set, then those that audited_of leads to
+  TableRef verdicts;    // Decision [pages * kVerdictPage]; 0 behind the last port class
+  TableRef passed_of;   // uint32_t [rule_sets] -> row of passed; none where no rule passes
+  TableRef passed;      // Passed [rows * port_classes]
+  TableRef audited_of;  // uint32_t [rule_sets] -> row of verdict_pages; none where nothing is audited
   TableRef subjects[kDirections];  // SubjectClass [subject_classes]
   TableRef policies;               // Policy; 0 none
   TableRef rules;                  // Rule; 0 none

@@ -40,11 +40,12 @@ struct View {
   const std::uint16_t* page_of = nullptr;
   const std::uint16_t* pages = nullptr;
   const std::uint32_t* matrix[kDirections] = {};
+  const std::uint32_t* verdict_pages = nullptr;
+  std::uint32_t verdict_width = 0;  // pages of a row
   const Decision* verdicts = nullptr;
   const std::uint32_t* passed_of = nullptr;  // nullptr: no rule passes
   const Passed* passed = nullptr;
   const std::uint32_t* audited_of = nullptr;  // nullptr: nothing is audited
-  const Decision* audited = nullptr;
   const SubjectClass* subjects[kDirections] = {};
   const Policy* policies = nullptr;
   const Rule* rules = nullptr;
@@ -215,12 +216,19 @@ inline std::uint32_t port_class(const View& view, ProtocolSlot slot, std::uint16
   return view.pages[page * kPageEntries + (port & 0xff)];
 }
 
+/// What a row of verdict_pages answers: a rule set's own, or that of audited_of.
+inline Decision answer(const View& view, std::uint32_t row, std::uint32_t port_class) {
+  const std::uint32_t page =
+      view.verdict_pages[std::uint64_t{row} * view.verdict_width + port_class / kVerdictPage];
+  return view.verdicts[std::uint64_t{page} * kVerdictPage + port_class % kVerdictPage];
+}
+
 inline Decision decide(const View& view, std::uint32_t direction, std::uint32_t subject, std::uint32_t peer,
                        std::uint32_t port_class) {
   if (subject == kNoSubject) return kAllowBit;
   const std::uint32_t columns = view.policy->peer_classes[direction];
   const std::uint32_t rule_set = view.matrix[direction][std::uint64_t{subject} * columns + peer];
-  return view.verdicts[std::uint64_t{rule_set} * view.policy->port_classes + port_class];
+  return answer(view, rule_set, port_class);
 }
 
 /// Who passed on what decide() answers.
@@ -256,10 +264,7 @@ inline Decision decide_audited(const View& view, std::uint32_t direction, std::u
   if (subject == kNoSubject) return kAllowBit;
   const std::uint32_t columns = view.policy->peer_classes[direction];
   const std::uint32_t rule_set = view.matrix[direction][std::uint64_t{subject} * columns + peer];
-  const std::uint32_t row = view.audited_of != nullptr ? view.audited_of[rule_set] : 0;
-  const Decision* answers = row == 0 ? view.verdicts + std::uint64_t{rule_set} * view.policy->port_classes
-                                     : view.audited + std::uint64_t{row - 1} * view.policy->port_classes;
-  return answers[port_class];
+  return answer(view, view.audited_of != nullptr ? view.audited_of[rule_set] : rule_set, port_class);
 }
 
 /// What becomes of a conversation that an earlier image allowed and this one denies. The later, the stricter.

@@ -50,37 +50,40 @@ std::optional<Refusal> check_matrix(std::span<const std::byte> section, const Po
   return std::nullopt;
 }
 
-std::optional<Refusal> check_decisions(std::span<const std::byte> section, const PolicyHeader& header,
-                                       const char* name, const TableRef& ref) {
-  const auto decisions = table<Decision>(section, ref);
+std::optional<Refusal> check_decisions(std::span<const std::byte> section, const PolicyHeader& header) {
+  const auto decisions = table<Decision>(section, header.verdicts);
   const auto rules = table<Rule>(section, header.rules);
   for (std::size_t i = 0; i < decisions.size(); ++i) {
     const std::uint32_t rule = decisions[i] & ~kAllowBit;
-    if (rule >= rules.size()) return refuse_at(name, "", i, "rule ", rule, ", but there are ", rules.size());
+    if (rule >= rules.size())
+      return refuse_at("verdicts", "", i, "rule ", rule, ", but there are ", rules.size());
     const Verdict verdict = (decisions[i] & kAllowBit) != 0 ? Verdict::kAllow : Verdict::kDeny;
     if (rule != 0 && rules[rule].verdict != verdict)
-      return refuse_at(name, "", i, "decides otherwise than its rule ", rule);
+      return refuse_at("verdicts", "", i, "decides otherwise than its rule ", rule);
   }
   return std::nullopt;
 }
 
 std::optional<Refusal> check_verdicts(std::span<const std::byte> section, const PolicyHeader& header) {
-  const std::uint64_t expected = std::uint64_t{header.rule_sets} * header.port_classes;
-  if (header.verdicts.count != expected) return refuse_count("verdicts", header.verdicts.count, expected);
-  return check_decisions(section, header, "verdicts", header.verdicts);
-}
-
-std::optional<Refusal> check_audited(std::span<const std::byte> section, const PolicyHeader& header) {
-  const std::uint64_t expected = header.audited_of.count == 0 ? 0 : header.rule_sets;
-  if (header.audited_of.count != expected)
-    return refuse_count("audited_of", header.audited_of.count, expected);
-  const std::uint64_t rows = header.port_classes == 0 ? 0 : header.audited.count / header.port_classes;
-  if (header.audited.count != rows * header.port_classes || (expected == 0 && rows != 0))
-    return refuse_count("audited", header.audited.count, expected == 0 ? 0 : rows * header.port_classes);
+  const std::uint64_t width = verdict_width(header.port_classes), own = header.rule_sets * width;
+  const std::uint64_t count = header.verdict_pages.count;
+  const bool audits = header.audited_of.count != 0;
+  if (count < own || (width == 0 ? count != 0 : count % width != 0) || (!audits && count != own))
+    return refuse_count("verdict_pages", count, own);
+  if (header.verdicts.count % kVerdictPage != 0)
+    return refuse("policy section, table verdicts: ", header.verdicts.count,
+                  " elements, expected a multiple of ", kVerdictPage);
+  const auto pages = table<std::uint32_t>(section, header.verdict_pages);
+  const std::uint64_t pages_count = header.verdicts.count / kVerdictPage;
+  if (const auto bad = find_not_below(pages, pages_count); bad != pages.size())
+    return refuse_at("verdict_pages", "", bad, "page ", pages[bad], ", but there are ", pages_count);
+  if (audits && header.audited_of.count != header.rule_sets)
+    return refuse_count("audited_of", header.audited_of.count, header.rule_sets);
+  const std::uint64_t rows = width == 0 ? header.rule_sets : count / width;
   const auto audited_of = table<std::uint32_t>(section, header.audited_of);
-  if (const auto bad = find_not_below(audited_of, rows + 1); bad != audited_of.size())
+  if (const auto bad = find_not_below(audited_of, rows); bad != audited_of.size())
     return refuse_at("audited_of", "", bad, "row ", audited_of[bad], ", but there are ", rows);
-  return check_decisions(section, header, "audited", header.audited);
+  return check_decisions(section, header);
 }
 
 std::optional<Refusal> check_passed(std::span<const std::byte> section, const PolicyHeader& header) {
@@ -178,7 +181,6 @@ std::optional<Refusal> check_policy(std::span<const std::byte> section, bool che
   if (auto refusal = check_provenance(section, header)) return refusal;
   if (auto refusal = check_verdicts(section, header)) return refusal;
   if (auto refusal = check_passed(section, header)) return refusal;
-  if (auto refusal = check_audited(section, header)) return refusal;
   if (auto refusal = check_lookups(section, header)) return refusal;
   for (std::uint32_t direction = 0; direction < kDirections; ++direction) {
     if (auto refusal = check_matrix(section, header, direction)) return refusal;
@@ -189,10 +191,11 @@ std::optional<Refusal> check_policy(std::span<const std::byte> section, bool che
   view.policy = &header;
   view.page_of = table<std::uint16_t>(section, header.page_of).data();
   view.pages = table<std::uint16_t>(section, header.pages).data();
+  view.verdict_pages = table<std::uint32_t>(section, header.verdict_pages).data();
+  view.verdict_width = verdict_width(header.port_classes);
   view.verdicts = table<Decision>(section, header.verdicts).data();
   if (header.passed_of.count != 0) view.passed_of = table<std::uint32_t>(section, header.passed_of).data();
   if (header.audited_of.count != 0) view.audited_of = table<std::uint32_t>(section, header.audited_of).data();
-  view.audited = table<Decision>(section, header.audited).data();
   view.passed = table<Passed>(section, header.passed).data();
   view.policies = table<Policy>(section, header.policies).data();
   view.rules = table<Rule>(section, header.rules).data();

@@ -132,6 +132,23 @@ TEST(Builder, more_homes_part_profiles_that_crowd_one) {
   EXPECT_EQ(record_of(view, 0x1234'5678'9abc'def0u), 0u);
 }
 
+TEST(Builder, rule_sets_that_differ_about_one_port_share_the_other_pages) {
+  Shape shape;
+  shape.port_classes = 20;
+  Tables tables = sample::make_tables(shape);
+  PolicyTables& p = tables.policy;
+  for (std::uint32_t set = 1; set < p.rule_sets; ++set)
+    std::copy_n(p.verdicts.begin(), p.port_classes, p.verdicts.begin() + set * p.port_classes);
+  for (std::uint32_t set = 0; set < p.rule_sets; ++set)
+    p.verdicts[set * p.port_classes + 9] = set % 2 == 0 ? kAllowBit : 0;
+  const Image image = sample::build(tables);
+  const View view = view_of(image);
+  EXPECT_EQ(view.policy->verdicts.count, 3 * kVerdictPage);
+  for (std::uint32_t set = 0; set < p.rule_sets; ++set)
+    for (std::uint32_t port = 0; port < p.port_classes; ++port)
+      ASSERT_EQ(answer(view, set, port), p.verdicts[set * p.port_classes + port]) << set << ", " << port;
+}
+
 TEST(Builder, profile_that_the_policy_section_does_not_know_is_denied) {
   Tables tables = sample::make_tables();
   tables.bound[0].profile = 0x1234'5678'9abc'def0u;

@@ -26,6 +26,9 @@ class Refusals : public testing::Test {
   SubjectClass& subject(std::uint32_t direction, std::size_t i) {
     return element<SubjectClass>(image_.policy, policy().subjects[direction], i);
   }
+  std::uint32_t& verdict_page(std::size_t i) {
+    return element<std::uint32_t>(image_.policy, policy().verdict_pages, i);
+  }
   Record& record(std::size_t i) { return element<Record>(image_.policy, policy().records, i); }
   AddressSlot& slot(std::size_t i) { return element<AddressSlot>(image_.shards[0], shard().slots, i); }
   Endpoint& endpoint(std::size_t i) { return element<Endpoint>(image_.shards[0], shard().endpoints, i); }
@@ -99,7 +102,16 @@ TEST_F(Refusals, of_policy_table_sizes) {
          [&] { resize_policy("pages", 3073); });
   expect("policy section, table matrix[ingress]: 131 elements, expected 130",
          [&] { resize_policy("matrix[ingress]", 131); });
-  expect("policy section, table verdicts: 71 elements, expected 72", [&] { resize_policy("verdicts", 71); });
+  const std::uint64_t pages = policy().verdicts.count / kVerdictPage;
+  for (const std::uint64_t count : {11, 13})
+    expect("policy section, table verdict_pages: " + std::to_string(count) + " elements, expected 12",
+           [&] { resize_policy("verdict_pages", count); });
+  expect("policy section, table verdicts: " + std::to_string(pages * kVerdictPage - 1) +
+             " elements, expected a multiple of 16",
+         [&] { resize_policy("verdicts", pages * kVerdictPage - 1); });
+  const std::string there = std::to_string(pages);
+  expect("policy section, table verdict_pages, index 3: page " + there + ", but there are " + there,
+         [&] { verdict_page(3) = static_cast<std::uint32_t>(pages); });
   expect("policy section, table subjects[egress]: 9 elements, expected 10",
          [&] { resize_policy("subjects[egress]", 9); });
   for (const char* table : {"policies", "rules"})
