@@ -43,7 +43,7 @@ struct Member {
 
 struct Limits {
   std::size_t file_bytes_max = std::size_t{64} << 20;
-  std::size_t nodes_max = 2'500'000;  // of one file: what 64 MiB of kubectl's YAML hold
+  std::size_t nodes_max = 4'000'000;  // of one file: 30,000 large policies, or 64 MiB of kubectl's YAML
   std::size_t depth_max = 64;
 };
 
