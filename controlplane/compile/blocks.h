@@ -31,6 +31,7 @@ class Blocks {
   std::uint32_t find(const policies::AddressBlock& prefix) const;
   const std::vector<Region>& regions() const { return regions_; }
   std::span<const std::uint32_t> set(std::uint32_t index) const { return sets_[index]; }
+  std::size_t sets() const { return sets_.size(); }
 
  private:
   struct Edge {  // where a prefix opens or closes a block

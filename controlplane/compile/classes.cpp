@@ -162,9 +162,10 @@ class DirectionClassifier {
           selectors[next[identity]++] = selector;
     result_.selector_sets.intern({});
     selector_set_of_.reserve(count);
-    for (std::size_t identity = 0; identity < count; ++identity)
-      selector_set_of_.push_back(result_.selector_sets.intern(
-          std::span(selectors).subspan(first[identity], first[identity + 1] - first[identity])));
+    for (std::size_t identity = 0; identity < count; ++identity) {
+      const auto set = std::span(selectors).subspan(first[identity], first[identity + 1] - first[identity]);
+      selector_set_of_.push_back(set.empty() ? 0 : result_.selector_sets.intern(set));
+    }
   }
 
   std::uint32_t classify_peer(const Seen& owner) {
@@ -183,19 +184,38 @@ class DirectionClassifier {
       return number_peer(peer);
     }
     peer.selectors = selector_set_of_[owner.identity];
-    if (direction_ == 1) peer.resolved = resolve(*owner.ports, peer);
-    return number_peer(peer);
+    Place& place = place_of(peer);
+    std::uint32_t& number =
+        place.names.empty() ? place.plain : place.others.try_emplace(owner.ports, kNone).first->second;
+    if (number != kNone) return number;
+    if (!place.names.empty()) peer.resolved = ports_.resolve(*owner.ports, place.names);
+    return number = number_peer(peer);
   }
 
-  /// What the port names that some rule looks up on such a peer mean on it.
-  std::uint32_t resolve(const std::vector<policies::NamedPort>& ports, const Peer& peer) {
-    const std::uint32_t number = named_.intern({peer.selectors, peer.blocks});
-    if (number == names_known_.size()) names_known_.push_back({names_for(peer), {}});
-    auto& [names, resolved] = names_known_[number];
-    if (names.empty()) return 0;
-    const auto [known, is_new] = resolved.try_emplace(&ports, 0);
-    if (is_new) known->second = ports_.resolve(ports, names);
-    return known->second;
+  /// Endpoints of one set of selectors in one set of blocks.
+  struct Place {
+    std::vector<std::uint32_t> names;  // that some rule looks up on them
+    std::uint32_t plain = kNone;       // the peer that they are where no name means anything
+    std::unordered_map<const std::vector<policies::NamedPort>*, std::uint32_t> others;  // where one does
+  };
+
+  Place& place_of(const Peer& peer) {
+    const std::uint32_t number = place_number(peer);
+    if (number == places_.size()) {
+      places_.emplace_back();
+      if (direction_ == 1) places_.back().names = names_for(peer);
+    }
+    return places_[number];
+  }
+
+  std::uint32_t place_number(const Peer& peer) {
+    const std::size_t count = result_.selector_sets.size() * blocks_.sets();
+    constexpr std::size_t kDenseMax = std::size_t{1} << 18;
+    if (count > kDenseMax) return places_known_.intern({peer.selectors, peer.blocks});
+    place_numbers_.resize(count, kNone);
+    std::uint32_t& number = place_numbers_[peer.selectors * blocks_.sets() + peer.blocks];
+    if (number == kNone) number = static_cast<std::uint32_t>(places_.size());
+    return number;
   }
 
   std::vector<std::uint32_t> names_for(const Peer& peer) const {
@@ -278,12 +298,9 @@ class DirectionClassifier {
   std::vector<std::vector<std::uint32_t>> names_of_selector_, names_of_block_, names_of_source_;
   std::vector<std::vector<std::uint32_t>> sources_at_;  // by block
   std::vector<std::uint32_t> names_for_everyone_, selector_set_of_, node_set_of_;
-  ListTable named_, known_peers_;
-  struct KnownNames {
-    std::vector<std::uint32_t> names;
-    std::unordered_map<const std::vector<policies::NamedPort>*, std::uint32_t> resolved;
-  };
-  std::vector<KnownNames> names_known_;
+  ListTable places_known_, known_peers_;
+  std::vector<Place> places_;
+  std::vector<std::uint32_t> place_numbers_;  // by set of selectors, set of blocks, where those are few
   ClassesDirection result_;
 };
 

@@ -229,7 +229,8 @@ bool Compiler::rebind(const Placed& before, const Placed& after, const Resident&
 /// The policy section, and where in blocks everybody is.
 bool Compiler::judge_again(const Input& input) {
   Population& population = kept_->population;
-  Pass pass(input, kept_->policies.relevant(population.census()), population.census());
+  Pass pass(input, kept_->policies.relevant(population.census()), population.census(),
+            &population.requirements());
   if (!same_for_everybody(pass.blocks())) return false;
   population.see_by(kept_->blocks, pass.blocks());
   kept_->blocks = pass.blocks();

@@ -5,10 +5,11 @@
 
 namespace bulkhead::compile {
 
-Pass::Pass(const Input& input, std::span<const std::uint32_t> relevant, const Census& census)
+Pass::Pass(const Input& input, std::span<const std::uint32_t> relevant, const Census& census,
+           KnownRequirements* known)
     : input_(input),
       census_(census),
-      selectors_(census, input.limits),
+      selectors_(census, input.limits, known),
       rules_(govern(input, relevant, census, selectors_, ports_)),
       blocks_({rules_.directions[0].blocks, rules_.directions[1].blocks}) {}
 

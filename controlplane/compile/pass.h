@@ -26,8 +26,9 @@ namespace bulkhead::compile {
 
 class Pass {
  public:
-  /// `relevant` as for govern().
-  Pass(const Input& input, std::span<const std::uint32_t> relevant, const Census& census);
+  /// `relevant` as for govern(), `known` as for Selectors.
+  Pass(const Input& input, std::span<const std::uint32_t> relevant, const Census& census,
+       KnownRequirements* known = nullptr);
 
   const Rules& rules() const { return rules_; }
   const Blocks& blocks() const { return blocks_; }

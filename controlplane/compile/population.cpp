@@ -141,6 +141,7 @@ void Population::insert_identity(std::uint32_t place, std::uint32_t namespace_in
   kin_.insert(kin_.begin() + place,
               std::make_unique<Kin>(Kin{resident.encoding, endpoint.service_account, endpoint.labels}));
   const Kin& kin = *kin_[place];
+  requirements_.enter(bound, kin.labels);
   census_.identities.insert(
       census_.identities.begin() + place,
       IdentityEntry{resident.identity, namespace_index, &kin.labels, false, kin.service_account, bound});

@@ -16,6 +16,7 @@
 
 #include "controlplane/compile/binding.h"
 #include "controlplane/compile/census.h"
+#include "controlplane/compile/known_requirements.h"
 #include "controlplane/compile/profiles.h"
 
 namespace bulkhead::compile {
@@ -42,6 +43,7 @@ class Population {
 
   const Census& census() const { return census_; }        // without members
   const Profiles& profiles() const { return profiles_; }  // without addresses and examples
+  KnownRequirements& requirements() { return requirements_; }
 
   /// What comes or goes. Nothing, and nobody has moved, where this cannot tell what a new census would be: a namespace or
   /// a node that nobody knows, or two profiles of one number. Otherwise whether anybody is there now who was not, or
@@ -95,6 +97,7 @@ class Population {
   std::vector<std::unique_ptr<Kin>> kin_;     // by Census::identities
   std::vector<std::unique_ptr<Host>> hosts_;  // by Census::nodes
   PortLists ports_;
+  KnownRequirements requirements_;
   std::unordered_map<identity::Id, std::uint32_t, IdHash> addresses_;  // by content
 };
 

@@ -71,7 +71,8 @@ std::size_t Selectors::Hash::operator()(const policies::Requirement* requirement
   return hash_of(*requirement);
 }
 
-Selectors::Selectors(const Census& census, const Limits& limits) : census_(census), limits_(limits) {}
+Selectors::Selectors(const Census& census, const Limits& limits, KnownRequirements* known)
+    : census_(census), limits_(limits), known_requirements_(known) {}
 
 std::uint32_t Selectors::intern(const policies::EndpointSelector& selector) {
   const auto [known, is_new] = selectors_.try_emplace(&selector, static_cast<std::uint32_t>(matches_.size()));
@@ -164,18 +165,38 @@ const Selectors::Bits& Selectors::bits_of(const policies::Requirement& requireme
   if (bits_bytes_ > limits_.work_bytes_max)
     throw Refused{"the index of label requirements needs more than " +
                   std::to_string(limits_.work_bytes_max) + " bytes"};
-  if (requirement_bits_.size() < kTried)
-    mark_by_trying(requirement, bits);
-  else
-    mark_by_index(requirement, bits);
+  if (!mark_by_what_is_known(requirement, bits)) {
+    if (requirement_bits_.size() < kTried)
+      mark_by_trying(requirement, bits);
+    else
+      mark_by_index(requirement, bits);
+    let_know(requirement, bits);
+  }
   return requirement_bits_.emplace_back(std::move(bits));
 }
 
 void Selectors::mark_by_trying(const policies::Requirement& requirement, Bits& bits) const {
-  const policies::Selector alone{{requirement}};
   for (std::uint32_t identity = 0; identity < census_.identities.size(); ++identity)
-    if (alone.matches(*census_.identities[identity].labels))
-      bits[identity / 64] |= std::uint64_t{1} << (identity % 64);
+    if (requirement.matches(*census_.identities[identity].labels)) set(bits, identity);
+}
+
+bool Selectors::mark_by_what_is_known(const policies::Requirement& requirement, Bits& bits) const {
+  const auto* met = known_requirements_ == nullptr ? nullptr : known_requirements_->find(requirement);
+  if (met == nullptr) return false;
+  for (std::uint32_t identity = 0; identity < census_.identities.size(); ++identity)
+    if (is_set(*met, census_.identities[identity].bound)) set(bits, identity);
+  return true;
+}
+
+void Selectors::let_know(const policies::Requirement& requirement, const Bits& bits) const {
+  if (known_requirements_ == nullptr) return;
+  KnownRequirements::Bits met(bits.size());
+  for (std::uint32_t identity = 0; identity < census_.identities.size(); ++identity) {
+    const std::uint32_t place = census_.identities[identity].bound;
+    if (met.size() <= place / 64) met.resize(place / 64 + 1);
+    if (is_set(bits, identity)) set(met, place);
+  }
+  known_requirements_->keep(requirement, std::move(met));
 }
 
 void Selectors::mark_by_index(const policies::Requirement& requirement, Bits& bits) {

@@ -14,6 +14,7 @@
 
 #include "controlplane/compile/census.h"
 #include "controlplane/compile/intern.h"
+#include "controlplane/compile/known_requirements.h"
 #include "policies/model/policy.h"
 
 namespace bulkhead::compile {
@@ -21,7 +22,8 @@ namespace bulkhead::compile {
 class Selectors {
  public:
   /// Both outlive this. Selectors given to intern() must stay where they are.
-  Selectors(const Census& census, const Limits& limits);
+  /// `known`: what earlier passes found, whose identities this census has; null where there is no telling.
+  Selectors(const Census& census, const Limits& limits, KnownRequirements* known = nullptr);
 
   /// Number of the selector; equal ones share it.
   std::uint32_t intern(const policies::EndpointSelector& selector);
@@ -57,11 +59,14 @@ class Selectors {
   std::vector<std::uint32_t> match(const policies::Source& source) const;
   const Bits& bits_of(const policies::Requirement& requirement);
   void mark_by_trying(const policies::Requirement& requirement, Bits& bits) const;
+  bool mark_by_what_is_known(const policies::Requirement& requirement, Bits& bits) const;
+  void let_know(const policies::Requirement& requirement, const Bits& bits) const;
   void mark_by_index(const policies::Requirement& requirement, Bits& bits);
   void build_index();
 
   const Census& census_;
   const Limits& limits_;
+  KnownRequirements* known_requirements_;
   Known<policies::EndpointSelector> selectors_;
   struct Less {
     bool operator()(const std::vector<policies::SourceTerm>* a,

@@ -86,6 +86,7 @@ struct Requirement {
   std::string key;
   Operator op = Operator::kIn;
   std::vector<std::string> values;  // sorted, unique; empty for kExists and kDoesNotExist
+  bool matches(const Labels& labels) const;
   auto operator<=>(const Requirement&) const = default;
 };
 

@@ -3,14 +3,12 @@
 #include "policies/model/policy.h"
 
 namespace bulkhead::policies {
-namespace {
 
-bool holds(const Requirement& requirement, const Labels& labels) {
-  const auto found = labels.find(requirement.key);
+bool Requirement::matches(const Labels& labels) const {
+  const auto found = labels.find(key);
   const bool has_key = found != labels.end();
-  const auto& values = requirement.values;
   const bool listed = has_key && std::find(values.begin(), values.end(), found->second) != values.end();
-  switch (requirement.op) {
+  switch (op) {
     case Operator::kIn:
       return listed;
     case Operator::kNotIn:
@@ -23,11 +21,9 @@ bool holds(const Requirement& requirement, const Labels& labels) {
   return false;
 }
 
-}  // namespace
-
 bool Selector::matches(const Labels& labels) const {
   return std::all_of(requirements.begin(), requirements.end(),
-                     [&](const auto& requirement) { return holds(requirement, labels); });
+                     [&](const auto& requirement) { return requirement.matches(labels); });
 }
 
 bool EndpointSelector::matches(const Endpoint& endpoint, const Labels& namespace_labels) const {
