@@ -25,7 +25,7 @@ std::vector<Group> group(const Space& space, std::uint32_t subject_direction) {
   for (std::uint32_t number = 0; number < space.addresses().size(); ++number) {
     Reading reading;
     for (std::uint32_t side = 0; side < kSides; ++side) {
-      const image::Record& record = space.view(side).records[space.addresses()[number].record[side]];
+      const image::Record record = space.view(side).record(space.addresses()[number].record[side]);
       reading.subject[side] = record.subject[subject_direction];
       reading.peer[side] = record.peer[1 - subject_direction];
     }

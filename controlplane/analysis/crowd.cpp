@@ -87,8 +87,8 @@ class Gatherer {
  private:
   void add_class(std::uint32_t number) {
     const AddressClass& each = space_.addresses()[number];
-    const image::Record& record = space_.view(kAfter).records[each.record[kAfter]];
-    const image::Record& first = space_.view(kBefore).records[each.record[kBefore]];
+    const image::Record record = space_.view(kAfter).record(each.record[kAfter]);
+    const image::Record first = space_.view(kBefore).record(each.record[kBefore]);
     Crowd crowd;
     for (std::uint32_t direction = 0; direction < image::kDirections; ++direction) {
       crowd.subject[direction] = record.subject[direction];

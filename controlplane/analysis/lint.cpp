@@ -270,7 +270,7 @@ class Linter {
     const std::uint32_t columns = view.policy->peer_classes[image::kEgress];
     std::vector<bool> met(columns), met_beside_nodes(columns);
     for (const AddressClass& each : space.addresses()) {
-      const image::Record& record = view.records[each.record[kAfter]];
+      const image::Record record = view.record(each.record[kAfter]);
       met[record.peer[image::kEgress]] = true;
       if ((record.flags & image::kRecordNode) == 0) met_beside_nodes[record.peer[image::kEgress]] = true;
     }
@@ -287,7 +287,7 @@ class Linter {
     };
     for (const AddressClass& each : space.addresses())
       for (const Member& member : each.members) {
-        const std::uint32_t subject = view.records[each.record[kAfter]].subject[image::kEgress];
+        const std::uint32_t subject = view.record(each.record[kAfter]).subject[image::kEgress];
         if (subject == image::kNoSubject) continue;
         const image::SubjectClass& traits = view.subjects[image::kEgress][subject];
         if (traits.isolating_count == 0) continue;
@@ -329,7 +329,7 @@ class Linter {
       std::vector<std::vector<std::uint32_t>> subjects(view.policy->subject_classes[direction]);
       std::vector<std::vector<std::uint32_t>> peers(view.policy->peer_classes[direction]);
       for (std::uint32_t number = 0; number < space.addresses().size(); ++number) {
-        const image::Record& record = view.records[space.addresses()[number].record[kAfter]];
+        const image::Record record = view.record(space.addresses()[number].record[kAfter]);
         peers[record.peer[direction]].push_back(number);
         if (record.subject[direction] != image::kNoSubject)
           subjects[record.subject[direction]].push_back(number);

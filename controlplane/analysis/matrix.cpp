@@ -11,7 +11,7 @@ namespace {
 using Reading = std::tuple<bool, std::array<std::uint32_t, 4>>;
 
 Reading reading_of(const Space& space, const AddressClass& each) {
-  const image::Record& record = space.view(kAfter).records[each.record[kAfter]];
+  const image::Record record = space.view(kAfter).record(each.record[kAfter]);
   return {each.v4, {record.subject[0], record.subject[1], record.peer[0], record.peer[1]}};
 }
 
@@ -58,7 +58,7 @@ class Drawing {
     for (std::uint32_t number = 0; number < space_.addresses().size(); ++number) {
       if (!chosen(number)) continue;
       const AddressClass& each = space_.addresses()[number];
-      const image::Record& record = space_.view(kAfter).records[each.record[kAfter]];
+      const image::Record record = space_.view(kAfter).record(each.record[kAfter]);
       const bool node = (record.flags & image::kRecordNode) != 0;
       const bool world = record.identity == 0 && !node;
       known[{record.identity, node, world ? each.record[kAfter] : 0}].push_back(number);

@@ -10,7 +10,7 @@ namespace bulkhead::analysis {
 namespace {
 
 Standing standing_of(const image::View& view, std::uint32_t record_number) {
-  const image::Record& record = view.records[record_number];
+  const image::Record record = view.record(record_number);
   if ((record.flags & image::kRecordNode) != 0) return {PartyKind::kNode, "", ""};
   if (record.identity == 0) return {};
   const std::string labels(view.labels_of_identity(record.identity));
@@ -251,7 +251,7 @@ std::string answer_text(const image::View& view, const Packet& packet, const ima
   const std::string end = answer.direction == image::kEgress ? " at the sender" : " at the receiver";
   if (answer.rule != 0) return "denied" + end + " by " + rule_text(view, answer.rule);
   const abi::Address& address = answer.direction == image::kEgress ? packet.source : packet.destination;
-  const std::uint32_t subject = view.records[image::bind(view, address).record].subject[answer.direction];
+  const std::uint32_t subject = view.record(image::bind(view, address).record).subject[answer.direction];
   if (answer.fate != abi::Fate::kDeniedDefault || subject == image::kNoSubject)
     return "denied" + end + " by the posture: no policy speaks of it";
   const image::Policy& policy =

@@ -72,8 +72,8 @@ class Verdicts {
 
   /// What both ends allow, from one address class to another that is not the same endpoint.
   std::uint32_t allowed(std::uint32_t side, const AddressClass& from, const AddressClass& to) {
-    const image::Record& source = space_.view(side).records[from.record[side]];
-    const image::Record& destination = space_.view(side).records[to.record[side]];
+    const image::Record source = space_.view(side).record(from.record[side]);
+    const image::Record destination = space_.view(side).record(to.record[side]);
     return sets_.both(
         end(side, image::kEgress, source.subject[image::kEgress], destination.peer[image::kEgress]),
         end(side, image::kIngress, destination.subject[image::kIngress], source.peer[image::kIngress]));

@@ -106,42 +106,88 @@ Header new_header(SectionKind kind) {
 /// Profiles hashed, and the worlds behind them.
 struct Records {
   std::uint64_t homes = 0;
-  std::vector<Record> table;
+  std::vector<PackedRecord> table;
+  std::vector<Meaning> meanings;
   std::uint32_t worlds_first = 0;
 };
 
+/// A number for each meaning, in order of first use; 0 is none.
+class Meanings {
+ public:
+  std::uint32_t number(const Record& record) {
+    if (table_.size() * 2 > slots_.size()) grow();
+    const Meaning meaning{
+        {record.subject[0], record.subject[1]}, {record.peer[0], record.peer[1]}, record.flags};
+    std::size_t slot = hash_of(meaning) & (slots_.size() - 1);
+    for (; slots_[slot] != 0; slot = (slot + 1) & (slots_.size() - 1))
+      if (table_[slots_[slot]] == meaning) return slots_[slot];
+    slots_[slot] = static_cast<std::uint32_t>(table_.size());
+    table_.push_back(meaning);
+    return slots_[slot];
+  }
+  std::vector<Meaning> take() && { return std::move(table_); }
+
+ private:
+  static std::uint64_t hash_of(const Meaning& meaning) {
+    std::uint64_t hash = meaning.flags;
+    for (const std::uint32_t part :
+         {meaning.subject[0], meaning.subject[1], meaning.peer[0], meaning.peer[1]}) {
+      hash = (hash ^ part) * 0x9e37'79b9'7f4a'7c15u;
+      hash ^= hash >> 32;
+    }
+    return hash;
+  }
+
+  void grow() {
+    slots_.assign(slots_.size() * 4, 0);
+    for (std::uint32_t number = 1; number < table_.size(); ++number) {
+      std::size_t slot = hash_of(table_[number]) & (slots_.size() - 1);
+      while (slots_[slot] != 0) slot = (slot + 1) & (slots_.size() - 1);
+      slots_[slot] = number;
+    }
+  }
+
+  std::vector<Meaning> table_ = std::vector<Meaning>(1, Meaning{});
+  std::vector<std::uint32_t> slots_ = std::vector<std::uint32_t>(256);
+};
+
 Records place_records(const PolicyTables& tables) {
-  std::vector<Record> sorted(tables.profiles.size());
-  std::vector<std::uint32_t> end_of_home;
+  const std::vector<Record>& profiles = tables.profiles;
+  std::vector<std::uint32_t> order(profiles.size()), end_of_home;
   // Half as many again: the farthest of ten thousand is then some ten places from home.
   constexpr std::uint64_t kHomesMin = 16;
-  for (std::uint64_t homes = std::max(kHomesMin, std::uint64_t{sorted.size()} * 3 / 2);; homes += homes / 2) {
+  for (std::uint64_t homes = std::max(kHomesMin, std::uint64_t{order.size()} * 3 / 2);; homes += homes / 2) {
     // By home, those of one home by profile: counted, then the few of each home in order.
-    const auto home_of = [&](const Record& record) { return record_home(record.profile, homes); };
+    const auto home_of = [&](std::uint32_t index) { return record_home(profiles[index].profile, homes); };
     end_of_home.assign(homes + 1, 0);
-    for (const Record& record : tables.profiles) ++end_of_home[home_of(record) + 1];
+    for (std::uint32_t i = 0; i < order.size(); ++i) ++end_of_home[home_of(i) + 1];
     for (std::uint64_t home = 0; home < homes; ++home) end_of_home[home + 1] += end_of_home[home];
-    for (const Record& record : tables.profiles) sorted[end_of_home[home_of(record)]++] = record;
-    for (std::size_t first = 0; first < sorted.size();) {
-      const std::size_t end = end_of_home[home_of(sorted[first])];
-      std::sort(sorted.begin() + static_cast<std::ptrdiff_t>(first),
-                sorted.begin() + static_cast<std::ptrdiff_t>(end),
-                [](const Record& a, const Record& b) { return a.profile < b.profile; });
+    for (std::uint32_t i = 0; i < order.size(); ++i) order[end_of_home[home_of(i)]++] = i;
+    for (std::size_t first = 0; first < order.size();) {
+      const std::size_t end = end_of_home[home_of(order[first])];
+      std::sort(order.begin() + static_cast<std::ptrdiff_t>(first),
+                order.begin() + static_cast<std::ptrdiff_t>(end),
+                [&](std::uint32_t a, std::uint32_t b) { return profiles[a].profile < profiles[b].profile; });
       first = end;
     }
-    Records result{homes, std::vector<Record>(1 + homes + kProbesMax, Record{}), 0};
+    Records result{homes, std::vector<PackedRecord>(1 + homes + kProbesMax, PackedRecord{}), {}, 0};
+    Meanings meanings;
+    const auto packed = [&](const Record& record) {
+      return PackedRecord{record.profile, record.identity, meanings.number(record)};
+    };
     std::uint64_t next = 1;
     bool fits = true;
-    for (const Record& record : sorted) {
-      assert(record.profile != 0);
-      const std::uint64_t home = 1 + home_of(record);
+    for (const std::uint32_t index : order) {
+      assert(profiles[index].profile != 0);
+      const std::uint64_t home = 1 + home_of(index);
       next = std::max(next, home);
       if (!(fits = next - home < kProbesMax)) break;
-      result.table[next++] = record;
+      result.table[next++] = packed(profiles[index]);
     }
     if (!fits) continue;
     result.worlds_first = static_cast<std::uint32_t>(result.table.size());
-    result.table.insert(result.table.end(), tables.worlds.begin(), tables.worlds.end());
+    for (const Record& world : tables.worlds) result.table.push_back(packed(world));
+    result.meanings = std::move(meanings).take();
     return result;
   }
 }
@@ -302,15 +348,15 @@ Section build_policy(const PolicyTables& tables, const Limits& limits) {
   header.record_homes = records.homes;
   header.trie_root_v4 = trie->root_v4;
   header.trie_root_v6 = trie->root_v6;
-  Section section =
-      lay_out(header,
-              {source(tables.page_of), source(tables.pages), matrix_source(tables, kIngress),
-               matrix_source(tables, kEgress), source(verdicts.of_row), source(verdicts.pages),
-               source(tables.passed_of), source(tables.passed), source(verdicts.audited_of),
-               source(tables.subjects[kIngress]), source(tables.subjects[kEgress]), source(tables.policies),
-               source(tables.rules), source(tables.isolating), source(tables.governing),
-               source(records.table), source(trie->entries), source(tables.strings.bytes())},
-              limits);
+  Section section = lay_out(
+      header,
+      {source(tables.page_of), source(tables.pages), matrix_source(tables, kIngress),
+       matrix_source(tables, kEgress), source(verdicts.of_row), source(verdicts.pages),
+       source(tables.passed_of), source(tables.passed), source(verdicts.audited_of),
+       source(tables.subjects[kIngress]), source(tables.subjects[kEgress]), source(tables.policies),
+       source(tables.rules), source(tables.isolating), source(tables.governing), source(records.table),
+       source(records.meanings), source(trie->entries), source(tables.strings.bytes())},
+      limits);
   return section;
 }
 

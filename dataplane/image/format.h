@@ -17,7 +17,7 @@
 //     an endpoint's names, an identity's labels: for people
 //
 //   policy section
-//     profile ──hashed records──► record {identity, subject and peer class per direction}
+//     profile ──hashed records──► record {identity, meaning {subject and peer class per direction}}
 //     address ──(nobody's)── trie of address blocks ──► record
 //     (protocol, port) ── pages ──► port class
 //     matrix[direction][subject class][peer class] ──► rule set
@@ -172,7 +172,7 @@ enum RecordFlags : std::uint32_t {
 /// What policies can see of an address's owner, in 64 bits: the start of a SHA-256. Never 0.
 using Profile = std::uint64_t;
 
-/// What a profile, or a block that nobody owns, means to policy. `flags` is one of RecordFlags, 0 in a free place.
+/// What a profile, or a block that nobody owns, means to policy, as readers see it: View::record(). `flags` is one of RecordFlags.
 ///
 /// Index 0 denies everything: it is what a profile means that the policy section does not know. Profiles follow: open
 /// addressing with linear probing from 1 + record_home(profile, record_homes), less than kProbesMax places away, room for
@@ -185,7 +185,23 @@ struct Record {
   std::uint32_t flags;
   bool operator==(const Record&) const = default;
 };
-static_assert(sizeof(Record) == 32);
+
+/// A record as it lies in its table: profiles are many, what they mean is not. All zero in a free place.
+struct PackedRecord {
+  Profile profile;
+  std::uint32_t identity;
+  std::uint32_t meaning;  // into meanings
+  bool operator==(const PackedRecord&) const = default;
+};
+static_assert(sizeof(PackedRecord) == 16);
+
+struct Meaning {
+  std::uint32_t subject[kDirections];
+  std::uint32_t peer[kDirections];
+  std::uint32_t flags;
+  bool operator==(const Meaning&) const = default;
+};
+static_assert(sizeof(Meaning) == 20);
 
 /// World has no ends of its own: its side of the judgement is "allow".
 inline constexpr std::uint32_t kNoSubject = 0xffff'ffffu;
@@ -234,7 +250,8 @@ struct PolicyHeader {
   TableRef rules;                  // Rule; 0 none
   TableRef isolating;              // uint32_t policy indexes
   TableRef governing;              // uint32_t rule indexes
-  TableRef records;                // Record; 0 none
+  TableRef records;                // PackedRecord; 0 none
+  TableRef meanings;               // Meaning; 0 none, all zero
   TableRef trie;     // uint32_t [nodes * kTrieEntries]; every address ends in a record other than 0
   TableRef strings;  // char
 };

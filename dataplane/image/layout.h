@@ -42,7 +42,8 @@ void for_each_table(Header& header, Visit visit) {
   visit("rules", header.rules, sizeof(Rule));
   visit("isolating", header.isolating, sizeof(std::uint32_t));
   visit("governing", header.governing, sizeof(std::uint32_t));
-  visit("records", header.records, sizeof(Record));
+  visit("records", header.records, sizeof(PackedRecord));
+  visit("meanings", header.meanings, sizeof(Meaning));
   visit("trie", header.trie, sizeof(std::uint32_t));
   visit("strings", header.strings, sizeof(char));
 }

@@ -51,7 +51,8 @@ struct View {
   const Rule* rules = nullptr;
   const std::uint32_t* isolating = nullptr;
   const std::uint32_t* governing = nullptr;
-  const Record* records = nullptr;
+  const PackedRecord* records = nullptr;
+  const Meaning* meanings = nullptr;
   std::uint64_t record_homes = 0;
   const std::uint32_t* trie = nullptr;
   const char* policy_strings = nullptr;
@@ -59,6 +60,16 @@ struct View {
   const Shard* shards = nullptr;
   std::uint32_t shard_mask = 0;
   std::shared_ptr<const std::vector<Shard>> shards_kept;  // what `shards` points to
+
+  Record record(std::uint32_t index) const {
+    const PackedRecord& packed = records[index];
+    const Meaning& meaning = meanings[packed.meaning];
+    return {packed.profile,
+            packed.identity,
+            {meaning.subject[0], meaning.subject[1]},
+            {meaning.peer[0], meaning.peer[1]},
+            meaning.flags};
+  }
 
   std::string_view policy_text(StringRef ref) const { return {policy_strings + ref.offset, ref.bytes}; }
 
@@ -291,8 +302,8 @@ inline Judgement judge(const View& view, Bound source, Bound destination, Protoc
   if (source.record == 0 || destination.record == 0) return {abi::Fate::kUnidentified, kEgress, 0, 0};
   if (source.endpoint != 0 && source.endpoint == destination.endpoint)
     return {abi::Fate::kForwarded, kIngress, 0, 0};
-  const Record& from = view.records[source.record];
-  const Record& to = view.records[destination.record];
+  const Record from = view.record(source.record);
+  const Record to = view.record(destination.record);
   const std::uint32_t ports = port_class(view, slot, port);
 
   const Decision egress = decide(view, kEgress, from.subject[kEgress], to.peer[kEgress], ports);
@@ -309,8 +320,8 @@ inline Judgement judge_audited(const View& view, Bound source, Bound destination
                                std::uint16_t port) {
   if (source.endpoint != 0 && source.endpoint == destination.endpoint)
     return {abi::Fate::kForwarded, kIngress, 0, 0};
-  const Record& from = view.records[source.record];
-  const Record& to = view.records[destination.record];
+  const Record from = view.record(source.record);
+  const Record to = view.record(destination.record);
   const std::uint32_t ports = port_class(view, slot, port);
   const auto fate = [&](std::uint32_t direction, std::uint32_t subject, Decision decision) {
     const bool isolated = decision == 0 && view.subjects[direction][subject].audited_count != 0;
@@ -327,8 +338,8 @@ inline Judgement judge_audited(const View& view, Bound source, Bound destination
 /// Of a flow that judge() denies: the strictest that its denying ends say.
 inline Established established(const View& view, Bound source, Bound destination, ProtocolSlot slot,
                                std::uint16_t port) {
-  const Record& from = view.records[source.record];
-  const Record& to = view.records[destination.record];
+  const Record from = view.record(source.record);
+  const Record to = view.record(destination.record);
   const std::uint32_t ports = port_class(view, slot, port);
   const Decision egress = decide(view, kEgress, from.subject[kEgress], to.peer[kEgress], ports);
   const Decision ingress = decide(view, kIngress, to.subject[kIngress], from.peer[kIngress], ports);

@@ -15,42 +15,50 @@ Refusal refuse_at(const char* name, std::size_t index, const Parts&... parts) {
   return refuse("policy section, table ", name, ", index ", index, ": ", parts...);
 }
 
-std::optional<Refusal> check_meaning(const Record& record, std::size_t index, const PolicyHeader& header) {
-  for (std::uint32_t direction = 0; direction < kDirections; ++direction) {
-    const std::uint32_t subject = record.subject[direction];
-    if (subject != kNoSubject && subject >= header.subject_classes[direction])
-      return refuse_at("records", index, "subject class ", subject, ", but there are ",
-                       header.subject_classes[direction]);
-    // Where there are no subjects, nobody ever looks at peers.
-    if (record.peer[direction] >= header.peer_classes[direction] && header.subject_classes[direction] != 0)
-      return refuse_at("records", index, "peer class ", record.peer[direction], ", but there are ",
-                       header.peer_classes[direction]);
+std::optional<Refusal> check_meanings(std::span<const Meaning> meanings, const PolicyHeader& header) {
+  if (meanings.empty() || !(meanings[0] == Meaning{}))
+    return refuse("policy section, table meanings: lacks its none entry");
+  for (std::size_t i = 1; i < meanings.size(); ++i) {
+    const Meaning& meaning = meanings[i];
+    if (meaning.flags != kRecordEndpoint && meaning.flags != kRecordNode && meaning.flags != kRecordWorld)
+      return refuse_at("meanings", i, "unknown flags");
+    for (std::uint32_t direction = 0; direction < kDirections; ++direction) {
+      const std::uint32_t subject = meaning.subject[direction];
+      if (subject != kNoSubject && subject >= header.subject_classes[direction])
+        return refuse_at("meanings", i, "subject class ", subject, ", but there are ",
+                         header.subject_classes[direction]);
+      // Where there are no subjects, nobody ever looks at peers.
+      if (meaning.peer[direction] >= header.peer_classes[direction] && header.subject_classes[direction] != 0)
+        return refuse_at("meanings", i, "peer class ", meaning.peer[direction], ", but there are ",
+                         header.peer_classes[direction]);
+    }
   }
   return std::nullopt;
 }
 
 /// Every profile must be the one that record_of() finds, the places for them wide enough, and the rest world.
-std::optional<Refusal> check_records(std::span<const Record> records, const PolicyHeader& header) {
+std::optional<Refusal> check_records(std::span<const PackedRecord> records, std::span<const Meaning> meanings,
+                                     const PolicyHeader& header) {
   const std::uint64_t homes = header.record_homes;
   if (homes == 0 || homes > 0xffff'ffffu || records.size() < kProbesMax + 1 ||
       homes > records.size() - kProbesMax - 1)
     return refuse("policy section, table records: ", records.size(), " elements for ", homes,
                   " homes, expected one or more and ", kProbesMax + 1, " places more");
   for (std::size_t i = 0; i < records.size(); ++i) {
-    const Record& record = records[i];
+    const PackedRecord& record = records[i];
     const bool hashed = i > 0 && i < 1 + homes + kProbesMax;
-    if (record.flags == 0) {
+    if (record.meaning == 0) {
       if (i > 0 && !hashed) return refuse_at("records", i, "free, where the trie's are expected");
       // Whoever asks for a profile that nobody knows reads index 0.
-      if (!(record == Record{})) return refuse_at("records", i, "a free place that is not zero");
+      if (!(record == PackedRecord{})) return refuse_at("records", i, "a free place that is not zero");
       continue;
     }
     if (i == 0) return refuse_at("records", i, "the none entry has a meaning");
-    const bool owned = record.flags == kRecordEndpoint || record.flags == kRecordNode;
-    if (!owned && record.flags != kRecordWorld) return refuse_at("records", i, "unknown flags");
+    if (record.meaning >= meanings.size())
+      return refuse_at("records", i, "meaning ", record.meaning, ", but there are ", meanings.size());
+    const bool owned = meanings[record.meaning].flags != kRecordWorld;
     if (owned != hashed || owned != (record.profile != 0))
       return refuse_at("records", i, owned ? "an owner's among the trie's" : "world among the profiles");
-    if (auto refusal = check_meaning(record, i, header)) return refusal;
     if (!owned) continue;
     const std::uint64_t home = 1 + record_home(record.profile, homes);
     if (i < home || i - home >= kProbesMax)
@@ -66,7 +74,8 @@ std::optional<Refusal> check_records(std::span<const Record> records, const Poli
 /// and none is deeper than an address has bytes. Nodes up to the current one have their levels already, so that a
 /// step back or in a circle meets one of those.
 std::optional<Refusal> check_trie(std::span<const std::uint32_t> entries, std::uint32_t root_v4,
-                                  std::uint32_t root_v6, std::span<const Record> records) {
+                                  std::uint32_t root_v6, std::span<const PackedRecord> records,
+                                  std::span<const Meaning> meanings) {
   if (entries.size() % kTrieEntries != 0)
     return refuse("policy section, table trie: ", entries.size(), " elements, expected a multiple of ",
                   kTrieEntries);
@@ -86,7 +95,7 @@ std::optional<Refusal> check_trie(std::span<const std::uint32_t> entries, std::u
     if ((entry & kTrieChildBit) == 0) {
       if (entry >= records.size())
         return refuse_at("trie", i, "record ", entry, ", but there are ", records.size());
-      if (records[entry].flags != kRecordWorld)
+      if (meanings[records[entry].meaning].flags != kRecordWorld)
         return refuse_at("trie", i, "record ", entry, " is not world's");
       continue;
     }
@@ -101,10 +110,12 @@ std::optional<Refusal> check_trie(std::span<const std::uint32_t> entries, std::u
 }  // namespace
 
 std::optional<Refusal> check_lookups(std::span<const std::byte> section, const PolicyHeader& header) {
-  const auto records = table<Record>(section, header.records);
-  if (auto refusal = check_records(records, header)) return refusal;
+  const auto records = table<PackedRecord>(section, header.records);
+  const auto meanings = table<Meaning>(section, header.meanings);
+  if (auto refusal = check_meanings(meanings, header)) return refusal;
+  if (auto refusal = check_records(records, meanings, header)) return refusal;
   return check_trie(table<std::uint32_t>(section, header.trie), header.trie_root_v4, header.trie_root_v6,
-                    records);
+                    records, meanings);
 }
 
 }  // namespace bulkhead::image

@@ -201,7 +201,8 @@ std::optional<Refusal> check_policy(std::span<const std::byte> section, bool che
   view.rules = table<Rule>(section, header.rules).data();
   view.isolating = table<std::uint32_t>(section, header.isolating).data();
   view.governing = table<std::uint32_t>(section, header.governing).data();
-  view.records = table<Record>(section, header.records).data();
+  view.records = table<PackedRecord>(section, header.records).data();
+  view.meanings = table<Meaning>(section, header.meanings).data();
   view.record_homes = header.record_homes;
   view.trie = table<std::uint32_t>(section, header.trie).data();
   view.policy_strings = table<char>(section, header.strings).data();

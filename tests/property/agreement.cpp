@@ -141,7 +141,7 @@ Answer answer_of(const image::View& view, const Packet& packet) {
         static_cast<policies::Established>(image::established(view, from, to, slot_of(packet), packet.port));
   if (from.endpoint != 0 && from.endpoint == to.endpoint) return answer;
   const auto ports = image::port_class(view, slot_of(packet), packet.port);
-  const image::Record &source = view.records[from.record], &destination = view.records[to.record];
+  const image::Record source = view.record(from.record), destination = view.record(to.record);
   answer.passed[image::kEgress] = passed(view, image::kEgress, source, destination, ports);
   answer.passed[image::kIngress] = passed(view, image::kIngress, destination, source, ports);
   return answer;

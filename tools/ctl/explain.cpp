@@ -125,7 +125,7 @@ Admits rule_for_other_peers(const image::View& view, const Side& side, std::uint
   const auto own = side.peer_identity != 0 ? label_set(view, side.peer_identity) : std::set<std::string>{};
   std::set<std::pair<std::uint32_t, std::uint32_t>> seen;
   for (std::uint64_t i = 1; i < view.policy->records.count; ++i) {
-    const image::Record& record = view.records[i];
+    const image::Record record = view.record(i);
     if (record.flags == 0) continue;  // a free place
     const std::uint32_t rule = rules[record.peer[side.direction]];
     if (rule == 0 || !seen.emplace(rule, record.identity).second) continue;
@@ -289,7 +289,7 @@ Value audit_value(const image::View& view, const Question& question, const image
   if (would.fate == abi::Fate::kDeniedDefault)
     isolated_by =
         isolating_audited(view, would.direction,
-                          view.records[egress ? source.record : destination.record].subject[would.direction]);
+                          view.record(egress ? source.record : destination.record).subject[would.direction]);
   std::string why;
   if (would.rule != 0) {
     why =
@@ -360,8 +360,8 @@ std::string rule_text(const Value& rule) {
 Value explain(const image::View& view, const Question& question) {
   const image::Bound source = image::bind(view, question.source);
   const image::Bound destination = image::bind(view, question.destination);
-  const image::Record& from = view.records[source.record];
-  const image::Record& to = view.records[destination.record];
+  const image::Record from = view.record(source.record);
+  const image::Record to = view.record(destination.record);
   const image::Judgement judgement =
       image::judge(view, source, destination, question.port.slot, question.port.number);
 

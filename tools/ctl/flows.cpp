@@ -223,7 +223,7 @@ Value audited_value(const Image& image, const abi::DeniedFlow& audited) {
     const bool egress = audited.direction == image::kEgress;
     const image::Bound end = image::bind(view, egress ? audited.source : audited.destination);
     const std::uint32_t direction = egress ? image::kEgress : image::kIngress;
-    value["isolated_by"] = isolating_audited(view, direction, view.records[end.record].subject[direction]);
+    value["isolated_by"] = isolating_audited(view, direction, view.record(end.record).subject[direction]);
   }
   return value;
 }

@@ -55,7 +55,8 @@ Value describe(const Image& image) {
   in_policy("rules", policy.rules, sizeof(image::Rule));
   in_policy("isolating", policy.isolating, 4);
   in_policy("governing", policy.governing, 4);
-  in_policy("records", policy.records, sizeof(image::Record));
+  in_policy("records", policy.records, sizeof(image::PackedRecord));
+  in_policy("meanings", policy.meanings, sizeof(image::Meaning));
   in_policy("trie", policy.trie, 4);
   in_policy("strings", policy.strings, 1);
   Value shards = Value::array();

@@ -41,7 +41,7 @@ policies::Cluster cluster_of(const image::View& view) {
   });
   policies::Node nodes{"nodes", {}, {}};
   view.for_each_address([&](const image::AddressSlot& slot) {
-    if ((view.records[image::record_of(view, slot.profile)].flags & image::kRecordNode) != 0)
+    if ((view.record(image::record_of(view, slot.profile)).flags & image::kRecordNode) != 0)
       nodes.addresses.push_back(slot.address.bytes);
   });
   cluster.nodes.push_back(std::move(nodes));

@@ -98,7 +98,7 @@ Answer matrix(const Invocation& invocation) {
   const std::string home = invocation.text("namespace");
   const auto chosen = [&](std::uint32_t number) {
     if (home.empty()) return true;
-    const image::Record& record = candidate.view.records[space.addresses()[number].record[analysis::kAfter]];
+    const image::Record record = candidate.view.record(space.addresses()[number].record[analysis::kAfter]);
     return record.identity == 0 || candidate.view.namespace_of_identity(record.identity) == home;
   };
   const analysis::Matrix matrix = analysis::matrix(space, chosen);

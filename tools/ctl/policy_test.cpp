@@ -270,7 +270,7 @@ class Test {
       return image::decide(view_, direction, subject.subject[direction], peer.peer[direction],
                            image::port_class(view_, traffic.slot, traffic.port)) == image::kAllowBit;
     };
-    const image::Record &from = view_.records[source.record], &to = view_.records[destination.record];
+    const image::Record from = view_.record(source.record), to = view_.record(destination.record);
     return own_node(image::kEgress, from, to) || own_node(image::kIngress, to, from) ? "own_node" : "allowed";
   }
 

@@ -22,7 +22,7 @@ Value end_value(const image::View& view, const std::string& asked, const End& en
           {"endpoint", bound.endpoint != 0 ? Value(endpoint_name(view, bound.endpoint)) : Value(nullptr)},
           {"name", end.name},
           {"address", address_text(address)},
-          {"identity", identity_value(view, view.records[bound.record].identity)}};
+          {"identity", identity_value(view, view.record(bound.record).identity)}};
 }
 
 Value answer_for(const image::View& view, const Invocation& invocation, const End& from, const End& to,

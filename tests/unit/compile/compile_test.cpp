@@ -100,7 +100,7 @@ TEST(Compile, default_denial_leads_to_who_isolates_and_to_the_governing_rules) {
   const image::View view = view_of(output);
   const auto judgement = judge(view, "10.0.0.3", "10.0.0.1", 81);
   EXPECT_EQ(judgement.fate, abi::Fate::kDeniedDefault);
-  const auto subject = view.records[bound(view, "10.0.0.1").record].subject[image::kIngress];
+  const auto subject = view.record(bound(view, "10.0.0.1").record).subject[image::kIngress];
   const image::SubjectClass& traits = view.subjects[image::kIngress][subject];
   ASSERT_EQ(traits.isolating_count, 2u);
   const auto name = [&](std::uint32_t at) {
@@ -121,8 +121,8 @@ TEST(Compile, node_is_the_endpoint_host_and_other_nodes_are_marked) {
   EXPECT_EQ(view.name_of(here.endpoint), "host");
   EXPECT_EQ(view.endpoint(here.endpoint).flags, image::kEndpointNode);
   EXPECT_EQ(there.endpoint, 0u);
-  EXPECT_EQ(view.records[there.record].flags, image::kRecordNode);
-  EXPECT_EQ(view.records[there.record].subject[image::kIngress], image::kNoSubject);
+  EXPECT_EQ(view.record(there.record).flags, image::kRecordNode);
+  EXPECT_EQ(view.record(there.record).subject[image::kIngress], image::kNoSubject);
   EXPECT_TRUE(judge(view, "192.168.0.1", "10.0.0.1", 1).allowed()) << "its own node reaches it";
   EXPECT_FALSE(judge(view, "192.168.0.2", "10.0.0.1", 1).allowed()) << "another node does not";
 }

@@ -29,8 +29,8 @@ std::string policy_of(const image::View& view, std::uint32_t rule) {
 image::Passed passed(const image::View& view, const std::string& source, const std::string& destination,
                      std::uint16_t port) {
   return image::passed(view, image::kIngress,
-                       view.records[bound(view, destination).record].subject[image::kIngress],
-                       view.records[bound(view, source).record].peer[image::kIngress],
+                       view.record(bound(view, destination).record).subject[image::kIngress],
+                       view.record(bound(view, source).record).peer[image::kIngress],
                        image::port_class(view, image::kTcp, port));
 }
 

@@ -83,7 +83,7 @@ TEST(Builder, every_address_is_bound_as_it_was_given) {
     EXPECT_EQ(view.shard_mask + 1, shards_for(tables.bound.size()));
     for (const sample::Owned& owned : tables.bound) {
       const Bound found = bind(view, owned.address);
-      ASSERT_EQ(view.records[found.record].profile, owned.profile);
+      ASSERT_EQ(view.record(found.record).profile, owned.profile);
       ASSERT_EQ(view.name_of(found.endpoint), tables.endpoints[owned.owner - 1].name);
       ASSERT_EQ(view.id_of(found.endpoint), tables.endpoints[owned.owner - 1].id);
     }
@@ -110,7 +110,7 @@ TEST(Builder, another_seed_parts_addresses_that_crowd_one_home) {
   EXPECT_EQ(view.shards[0].slot_mask, kMask);
   EXPECT_EQ(view.shards[0].header->slot_seed, 1u);
   for (const sample::Owned& owned : tables.bound)
-    EXPECT_EQ(view.records[bind(view, owned.address).record].profile, profile);
+    EXPECT_EQ(view.record(bind(view, owned.address).record).profile, profile);
 }
 
 TEST(Builder, more_homes_part_profiles_that_crowd_one) {
@@ -126,7 +126,7 @@ TEST(Builder, more_homes_part_profiles_that_crowd_one) {
   for (const Record& record : tables.policy.profiles) {
     const std::uint32_t found = record_of(view, record.profile);
     ASSERT_NE(found, 0u);
-    EXPECT_EQ(view.labels_of_identity(view.records[found].identity),
+    EXPECT_EQ(view.labels_of_identity(view.record(found).identity),
               tables.identities[record.identity - 1].labels);
   }
   EXPECT_EQ(record_of(view, 0x1234'5678'9abc'def0u), 0u);
@@ -251,8 +251,8 @@ TEST(Builder, judgement_is_what_the_tables_say) {
             continue;
           }
           const std::uint32_t ports = p.pages[p.page_of[slot * 256 + port / 256] * kPageEntries + port % 256];
-          const Record& sender = view.records[source.record];
-          const Record& receiver = view.records[destination.record];
+          const Record sender = view.record(source.record);
+          const Record receiver = view.record(destination.record);
           const Decision egress = decision(kEgress, sender, receiver, ports);
           const Decision ingress = decision(kIngress, receiver, sender, ports);
           ASSERT_EQ(judgement.allowed(), (egress & ingress & kAllowBit) != 0);

@@ -48,12 +48,12 @@ inline bool bound_reads(const View& view, Bound bound) {
   if (!readable(view.name_of(bound.endpoint)) || !readable(view.namespace_of(bound.endpoint)) ||
       !readable(view.id_of(bound.endpoint)))
     return false;
-  const std::uint32_t identity = view.records[bound.record].identity;
+  const std::uint32_t identity = view.record(bound.record).identity;
   if (!readable(view.labels_of_identity(identity)) || !readable(view.namespace_of_identity(identity)))
     return false;
   if (bound.record == 0) return true;  // it denies, and nothing is asked about its classes
   for (std::uint32_t direction = 0; direction < kDirections; ++direction) {
-    const std::uint32_t index = view.records[bound.record].subject[direction];
+    const std::uint32_t index = view.record(bound.record).subject[direction];
     if (index == kNoSubject) continue;
     const SubjectClass& subject = view.subjects[direction][index];
     for (std::uint32_t i = 0; i < subject.rules_count; ++i)

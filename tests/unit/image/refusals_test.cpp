@@ -29,7 +29,8 @@ class Refusals : public testing::Test {
   std::uint32_t& verdict_page(std::size_t i) {
     return element<std::uint32_t>(image_.policy, policy().verdict_pages, i);
   }
-  Record& record(std::size_t i) { return element<Record>(image_.policy, policy().records, i); }
+  PackedRecord& record(std::size_t i) { return element<PackedRecord>(image_.policy, policy().records, i); }
+  Meaning& meaning(std::size_t i) { return element<Meaning>(image_.policy, policy().meanings, i); }
   AddressSlot& slot(std::size_t i) { return element<AddressSlot>(image_.shards[0], shard().slots, i); }
   Endpoint& endpoint(std::size_t i) { return element<Endpoint>(image_.shards[0], shard().endpoints, i); }
 
@@ -166,37 +167,46 @@ TEST_F(Refusals, of_records) {
   expect(sized(policy().record_homes + kProbesMax),
          [&] { resize_policy("records", policy().record_homes + kProbesMax); });
   std::size_t used = 1;
-  while (record(used).flags == 0) ++used;
+  while (record(used).meaning == 0) ++used;
   std::size_t unused = 1;
-  while (record(unused).flags != 0) ++unused;
+  while (record(unused).meaning != 0) ++unused;
   const std::size_t world = 1 + policy().record_homes + kProbesMax;
   const auto at = [](std::size_t i) {
     return "policy section, table records, index " + std::to_string(i) + ": ";
   };
-  expect(at(used) + "unknown flags", [&] { record(used).flags = 8; });
-  expect(at(used) + "peer class 13, but there are 13", [&] { record(used).peer[1] = 13; });
-  expect(at(used) + "subject class 10, but there are 10", [&] { record(used).subject[0] = 10; });
+  const std::string meanings = std::to_string(policy().meanings.count);
+  expect(at(used) + "meaning " + meanings + ", but there are " + meanings,
+         [&] { record(used).meaning = static_cast<std::uint32_t>(policy().meanings.count); });
   for (const std::size_t place : {std::size_t{0}, unused}) {
     expect(at(place) + "a free place that is not zero", [&] { record(place).profile = 7; });
     expect(at(place) + "a free place that is not zero", [&] { record(place).identity = 0x7fff'ffff; });
-    expect(at(place) + "a free place that is not zero", [&] { record(place).subject[1] = 3; });
   }
   expect(at(0) + "the none entry has a meaning", [&] { record(0) = record(used); });
   expect(at(world) + "free, where the trie's are expected", [&] { record(world) = {}; });
   expect(at(world) + "an owner's among the trie's", [&] { record(world) = record(used); });
-  expect(at(used) + "world among the profiles", [&] { record(used).flags = kRecordWorld; });
+  expect(at(used) + "world among the profiles", [&] { record(used).meaning = record(world).meaning; });
   const std::uint64_t home = 1 + record_home(record(used).profile, policy().record_homes);
   const std::size_t far = home + kProbesMax < world ? home + kProbesMax : home - 1;
   expect(at(far) + "its profile is at home at " + std::to_string(home), [&] {
-    const Record moved = record(used);
+    const PackedRecord moved = record(used);
     for (std::size_t i = 1; i < world; ++i) record(i) = {};
     record(far) = moved;
   });
   expect(at(home + 1) + "its profile stands before it", [&] {
-    const Record twice = record(used);
+    const PackedRecord twice = record(used);
     for (std::size_t i = 1; i < world; ++i) record(i) = {};
     record(home) = record(home + 1) = twice;
   });
+}
+
+TEST_F(Refusals, of_meanings) {
+  const std::string none = "policy section, table meanings: lacks its none entry";
+  expect(none, [&] { resize_policy("meanings", 0); });
+  expect(none, [&] { meaning(0).peer[1] = 1; });
+  const std::string at = "policy section, table meanings, index 2: ";
+  for (const std::uint32_t flags : {0u, 8u}) expect(at + "unknown flags", [&] { meaning(2).flags = flags; });
+  expect(at + "peer class 13, but there are 13", [&] { meaning(2).peer[1] = 13; });
+  expect(at + "subject class 10, but there are 10", [&] { meaning(2).subject[0] = 10; });
 }
 
 TEST_F(Refusals, of_slots) {

@@ -249,7 +249,7 @@ TEST_F(Validate, audited_decisions_are_checked_like_the_others) {
 
 TEST_F(Validate, what_records_and_endpoints_say_is_checked) {
   std::size_t used = 1;
-  while (at<Record>(used, &PolicyHeader::records).flags == 0) ++used;
+  while (at<PackedRecord>(used, &PolicyHeader::records).meaning == 0) ++used;
   std::size_t endpoint = 1, remote = 1;
   while (at<Endpoint>(endpoint, &ShardHeader::endpoints).port == 0) ++endpoint;
   while (at<Endpoint>(remote, &ShardHeader::endpoints).flags != kEndpointOther) ++remote;
@@ -258,13 +258,12 @@ TEST_F(Validate, what_records_and_endpoints_say_is_checked) {
     damage();
     EXPECT_EQ(reason(), expected);
   };
-  const std::string record = "policy section, table records, index " + std::to_string(used) + ": ";
-  check([&] { at<Record>(used, &PolicyHeader::records).subject[1] = 10; },
-        record + "subject class 10, but there are 10");
-  check([&] { at<Record>(used, &PolicyHeader::records).peer[0] = 13; },
-        record + "peer class 13, but there are 13");
-  check([&] { at<Record>(used, &PolicyHeader::records).flags = kRecordWorld; },
-        record + "world among the profiles");
+  check([&] { at<Meaning>(1, &PolicyHeader::meanings).subject[1] = 10; },
+        "policy section, table meanings, index 1: subject class 10, but there are 10");
+  check([&] { at<Meaning>(1, &PolicyHeader::meanings).peer[0] = 13; },
+        "policy section, table meanings, index 1: peer class 13, but there are 13");
+  check([&] { at<PackedRecord>(used, &PolicyHeader::records).profile = 0; },
+        "policy section, table records, index " + std::to_string(used) + ": an owner's among the trie's");
   const std::string local = "shard, table endpoints, index " + std::to_string(endpoint) + ": ";
   const std::string other = "shard, table endpoints, index " + std::to_string(remote) + ": ";
   check([&] { at<Endpoint>(endpoint, &ShardHeader::endpoints).port = 1024; },
