@@ -64,9 +64,21 @@ Binding::Shard& Binding::shard_of(const identity::Id& id) {
                                       static_cast<std::uint32_t>(shards_.size() - 1))];
 }
 
+std::tuple<std::uint32_t, identity::Id> Binding::order_of(const Named& identity) {
+  return {static_cast<std::uint32_t>(image::identity_hash(identity.id.bytes)), identity.id};
+}
+
+std::tuple<std::uint32_t, std::string_view, std::string_view, std::string_view> Binding::order_of(
+    const Entry& entry) {
+  return {static_cast<std::uint32_t>(entry.hash), entry.owner.id, entry.owner.namespace_name,
+          entry.owner.name};
+}
+
 void Binding::enter(Named& identity) {
   Shard& shard = shard_of(identity.id);
-  shard.identities.push_back(&identity);
+  const auto before = [](const Named* a, const Named* b) { return order_of(*a) < order_of(*b); };
+  shard.identities.insert(
+      std::upper_bound(shard.identities.begin(), shard.identities.end(), &identity, before), &identity);
   shard.identities_moved = shard.dirty = true;
 }
 
@@ -123,15 +135,15 @@ void Binding::remove(const std::string& key) {
 }
 
 const std::string* Binding::owner(const abi::Address& address) {
-  for (const auto& [entry, which] : shard_of(address).addresses)
-    if (entry->addresses[which] == address) return entry->key;
+  for (const Held& held : shard_of(address).addresses)
+    if (held.address == address) return held.entry->key;
   return nullptr;
 }
 
 bool Binding::anybody_in(const policies::AddressBlock& block) const {
   for (const Shard& shard : shards_)
-    for (const auto& [entry, which] : shard.addresses)
-      if (block.contains(entry->addresses[which].bytes)) return true;
+    for (const Held& held : shard.addresses)
+      if (block.contains(held.address.bytes)) return true;
   return false;
 }
 
@@ -154,12 +166,14 @@ std::uint32_t Binding::number_of(const Entry& entry) const {
 void Binding::enter(Entry& entry) {
   if (entry.owner.flags != 0) {
     Shard& home = shards_[home_of(entry)];
-    home.endpoints.push_back(&entry);
+    const auto before = [](const Entry* a, const Entry* b) { return order_of(*a) < order_of(*b); };
+    home.endpoints.insert(std::upper_bound(home.endpoints.begin(), home.endpoints.end(), &entry, before),
+                          &entry);
     home.moved = home.dirty = true;
   }
   for (std::uint32_t i = 0; i < entry.addresses.size(); ++i) {
     Shard& shard = shard_of(entry.addresses[i]);
-    shard.addresses.emplace_back(&entry, i);
+    shard.addresses.push_back({entry.addresses[i], &entry, i});
     shard.dirty = true;
   }
   address_count_ += entry.addresses.size();
@@ -173,7 +187,7 @@ void Binding::leave(Entry& entry) {
   }
   for (const abi::Address& address : entry.addresses) {
     Shard& shard = shard_of(address);
-    std::erase_if(shard.addresses, [&](const auto& one) { return one.first == &entry; });
+    std::erase_if(shard.addresses, [&](const Held& held) { return held.entry == &entry; });
     shard.dirty = true;
   }
   address_count_ -= entry.addresses.size();
@@ -189,12 +203,6 @@ void Binding::divide(std::uint32_t shards) {
 /// Endpoints that stand elsewhere now take the shards of their addresses along.
 void Binding::place(Shard& shard) {
   shard.moved = false;
-  const auto order = [](const Entry* entry) {
-    return std::tuple(static_cast<std::uint32_t>(entry->hash), entry->owner.id, entry->owner.namespace_name,
-                      entry->owner.name);
-  };
-  std::sort(shard.endpoints.begin(), shard.endpoints.end(),
-            [&](const Entry* a, const Entry* b) { return order(a) < order(b); });
   std::vector<std::uint64_t> hashes;
   for (const Entry* entry : shard.endpoints) hashes.push_back(entry->hash);
   const auto places = image::find_places(hashes);
@@ -213,11 +221,6 @@ void Binding::place(Shard& shard) {
 
 bool Binding::place_identities(Shard& shard) {
   shard.identities_moved = false;
-  const auto order = [](const Named* identity) {
-    return std::tuple(static_cast<std::uint32_t>(image::identity_hash(identity->id.bytes)), identity->id);
-  };
-  std::sort(shard.identities.begin(), shard.identities.end(),
-            [&](const Named* a, const Named* b) { return order(a) < order(b); });
   std::vector<std::uint64_t> hashes;
   for (const Named* identity : shard.identities) hashes.push_back(image::identity_hash(identity->id.bytes));
   const auto places = image::find_places(hashes);
@@ -257,6 +260,7 @@ std::vector<image::SectionBytes> Binding::build(std::uint64_t section_bytes_max)
       tables.shard = number;
       tables.shards = static_cast<std::uint32_t>(shards_.size());
       tables.endpoint_table = shard.table;
+      tables.endpoints.reserve(shard.endpoints.size());
       for (const Entry* entry : shard.endpoints)
         tables.endpoints.push_back({entry->owner.namespace_name, entry->owner.name, entry->owner.id,
                                     entry->owner.port_key, entry->owner.port, entry->owner.flags,
@@ -265,8 +269,9 @@ std::vector<image::SectionBytes> Binding::build(std::uint64_t section_bytes_max)
       for (const Named* identity : shard.identities)
         tables.identities.push_back({identity->id.bytes, identity->labels, identity->namespace_name,
                                      numbers_[identity->index] & ((1u << image::kEndpointPlaceBits) - 1)});
-      for (const auto& [entry, which] : shard.addresses)
-        tables.bound.push_back({entry->addresses[which], entry->profiles[which], number_of(*entry)});
+      tables.bound.reserve(shard.addresses.size());
+      for (const auto& [address, entry, which] : shard.addresses)
+        tables.bound.push_back({address, entry->profiles[which], number_of(*entry)});
       auto built = image::build_shard(tables, {section_bytes_max});
       if (auto* refusal = std::get_if<image::Refusal>(&built)) throw Refused{std::move(refusal->reason)};
       shard.bytes = std::make_shared<const std::vector<std::byte>>(std::get<0>(std::move(built)));

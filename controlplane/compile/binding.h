@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -82,17 +83,26 @@ class Binding {
   struct IdHash {
     std::size_t operator()(const identity::Id& id) const { return image::identity_hash(id.bytes); }
   };
+  struct Held {
+    abi::Address address;
+    Entry* entry = nullptr;   // whose
+    std::uint32_t which = 0;  // of its addresses
+  };
   struct Shard {
-    std::vector<Entry*> endpoints;                            // with names; in the order of their places
-    std::vector<Named*> identities;                           // in the order of their places
-    std::vector<std::pair<Entry*, std::uint32_t>> addresses;  // whose, which; any order
-    std::uint32_t table = 0, identity_table = 1;              // places
-    bool moved = true, identities_moved = true;               // places are to be worked out
-    bool dirty = true;                                        // bytes are to be made
+    std::vector<Entry*> endpoints;                // with names; in the order of their places
+    std::vector<Named*> identities;               // in the order of their places
+    std::vector<Held> addresses;                  // any order
+    std::uint32_t table = 0, identity_table = 1;  // places
+    bool moved = true, identities_moved = true;   // places are to be worked out
+    bool dirty = true;                            // bytes are to be made
     image::SectionBytes bytes;
   };
 
   static bool is_as(const Entry& entry, const Owner& owner, std::span<const Address> addresses);
+  /// In which those of one shard stand.
+  static std::tuple<std::uint32_t, std::string_view, std::string_view, std::string_view> order_of(
+      const Entry& entry);
+  static std::tuple<std::uint32_t, identity::Id> order_of(const Named& identity);
   Shard& shard_of(const abi::Address& address);
   std::uint32_t home_of(const Entry& entry) const;
   std::uint32_t number_of(const Entry& entry) const;
