@@ -8,8 +8,7 @@
 // namespace for both directions, with peers by label, by namespace and by address block, and ports by number, range and
 // name. `full_compile`: what the node's pods are repeats, as where one deployment's many pods are on each node; `of_many_kinds`:
 // no two of them have one label set. `with_tiers`: beside them a hundred ClusterNetworkPolicies of ten rules a direction
-// about all namespaces or a third of them, two to a priority. `of_everybody`: every pod is judged, as for `bulkheadctl policy diff`;
-// its matrix grows with identities times identities. `series_*`: one number grows, of many kinds.
+// about all namespaces or a third of them, two to a priority. `series_*`: one number grows, of many kinds.
 //
 // Counters: bytes of all sections; what the compile took of memory at its peak beside its input (the kernel's high-water
 // mark of one compile more, with freed memory given back before); rule sets, rows and columns of the ingress matrix.
@@ -50,8 +49,7 @@ std::uint64_t peak_bytes_of(Work work) {
   return status_bytes("VmHWM:") - before;
 }
 
-void compile_repeatedly(benchmark::State& state, std::uint32_t cluster_policies, bool of_many_kinds,
-                        bool everybody = false) {
+void compile_repeatedly(benchmark::State& state, std::uint32_t cluster_policies, bool of_many_kinds) {
   const auto argument = [&](std::size_t index) { return static_cast<std::uint32_t>(state.range(index)); };
   const Shape shape{argument(0), argument(1), argument(2), argument(3), argument(4), of_many_kinds};
   const policies::Cluster cluster = make_cluster(shape);
@@ -59,12 +57,7 @@ void compile_repeatedly(benchmark::State& state, std::uint32_t cluster_policies,
   policies::PolicySet set = maker.run();
   for (std::uint32_t i = 0; i < cluster_policies; ++i) set.policies.push_back(maker.cluster_policy(i));
   const auto compile_once = [&] {
-    Input input{.cluster = cluster, .policies = set, .node = {.name = "node-0"}};
-    if (everybody) {
-      input.subjects = Subjects::kEvery;
-      input.limits.section_bytes_max = image::kSectionBytesMax;
-    }
-    return compile(input);
+    return compile({.cluster = cluster, .policies = set, .node = {.name = "node-0"}});
   };
   for (auto _ : state) benchmark::DoNotOptimize(compile_once());
   std::variant<Output, Refusal> compiled;
@@ -89,9 +82,6 @@ void full_compile_of_many_kinds(benchmark::State& state) {
 }
 void full_compile_with_tiers(benchmark::State& state) {
   compile_repeatedly(state, 100, false);
-}
-void full_compile_of_everybody(benchmark::State& state) {
-  compile_repeatedly(state, 0, false, true);
 }
 void series_policies(benchmark::State& state) {
   compile_repeatedly(state, 0, true);
@@ -121,10 +111,6 @@ BENCHMARK(full_compile_with_tiers)
     ->Apply(described)
     ->Args({1'000, 1'000, 50, 1'000, 100})
     ->Args({30'000, 6'000, 1'000, 30'000, 500});
-BENCHMARK(full_compile_of_everybody)
-    ->Apply(described)
-    ->Args({30'000, 6'000, 1'000, 30'000, 100})
-    ->Iterations(1);
 BENCHMARK(series_policies)->Apply(described)->Apply([](benchmark::internal::Benchmark* bench) {
   for (std::int64_t policies = 5'000; policies <= 30'000; policies += 5'000)
     bench->Args({policies, 6'000, 1'000, 30'000, 100});
