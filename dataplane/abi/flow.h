@@ -16,7 +16,7 @@
 namespace bulkhead::abi {
 
 inline constexpr std::uint64_t kFlowMagic = 0x31'57'4c'46'48'4b'4c'42;  // "BLKHFLW1"
-inline constexpr std::uint32_t kFlowVersion = 1;
+inline constexpr std::uint32_t kFlowVersion = 2;
 inline constexpr std::uint32_t kFlowBucketSlots = 16;
 
 /// A tag names a slot's state or 16 bits of its flow's hash. Real tags start at kFlowTagFirst.
@@ -36,6 +36,12 @@ enum class FlowState : std::uint8_t {
   kClosed,       // TCP: both sent FIN, or RST
 };
 
+/// Low 32 bits; the carry is in FlowDetail. One 8-byte word.
+struct FlowCount {
+  std::uint32_t bytes;  // of layer 3
+  std::uint32_t packets;
+};
+
 /// The first 37 bytes are the key, in the originator's order, and are never written while the slot is live.
 /// Counters are of each direction, written by the one worker that receives that direction.
 struct alignas(64) FlowEntry {
@@ -50,8 +56,7 @@ struct alignas(64) FlowEntry {
   std::uint32_t generation;  // low 32 bits of the generation that allowed it; one 8-byte word with `port`; 0:
                              // judge again
   std::uint16_t port[2];     // where each direction comes in: [0] the originator's, [1] the responder's port
-  std::uint32_t packets[2];  // low 32 bits; the carry is in FlowDetail
-  std::uint32_t bytes[2];    // of layer 3
+  FlowCount count[2];        // of each direction
 };
 static_assert(sizeof(FlowEntry) == 64);
 

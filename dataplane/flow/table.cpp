@@ -157,15 +157,19 @@ void Table::restamp(std::uint32_t slot, const Stamp& stamp, const Reasons& reaso
   __atomic_store_n(stamp_word(slot), std::bit_cast<std::uint64_t>(stamp), __ATOMIC_RELEASE);
 }
 
-void Table::carry(std::uint32_t slot, std::uint32_t direction, std::uint32_t packets,
-                  std::uint32_t l3_bytes) {
+void Table::account_and_carry(std::uint32_t slot, std::uint32_t direction, std::uint32_t packets,
+                              std::uint32_t l3_bytes, std::uint16_t now_s) {
+  abi::FlowEntry& entry = hot_[slot];
   abi::FlowDetail& detail = cold_[slot];
-  if (hot_[slot].packets[direction] < packets)
-    std::atomic_ref(detail.packets_high[direction])
-        .store(detail.packets_high[direction] + 1, std::memory_order_relaxed);
-  if (hot_[slot].bytes[direction] < l3_bytes)
-    std::atomic_ref(detail.bytes_high[direction])
-        .store(detail.bytes_high[direction] + 1, std::memory_order_relaxed);
+  const auto add = [](std::uint32_t& low, std::uint32_t& high, std::uint32_t amount) {
+    const std::uint32_t sum = low + amount;
+    if (sum < amount) std::atomic_ref(high).store(high + 1, std::memory_order_relaxed);
+    std::atomic_ref(low).store(sum, std::memory_order_relaxed);
+  };
+  abi::FlowCount& count = entry.count[direction];
+  add(count.packets, detail.packets_high[direction], packets);
+  add(count.bytes, detail.bytes_high[direction], l3_bytes);
+  std::atomic_ref(entry.last_seen_s).store(now_s, std::memory_order_relaxed);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -143,16 +143,21 @@ struct TakeUp {
   std::string reason;           // why it was made anew; empty if adopted
 };
 
-/// Accounts packets of one direction on the hot line. True: a counter passed 2^32, and Table::carry() must be told.
-[[nodiscard]] inline bool account(abi::FlowEntry& entry, std::uint32_t direction, std::uint32_t packets,
+/// Accounts packets of one direction on the hot line. False, and nothing changed: a counter would pass 2^32, and Table::touch() must
+/// do it.
+[[nodiscard]] inline bool account(abi::FlowEntry& entry, std::size_t direction, std::uint32_t packets,
                                   std::uint32_t l3_bytes, std::uint16_t now_s) {
-  if (std::atomic_ref(entry.last_seen_s).load(std::memory_order_relaxed) != now_s)
+  using Word [[gnu::may_alias]] = std::uint64_t;
+  static_assert(offsetof(abi::FlowEntry, count) % 8 == 0 && offsetof(abi::FlowCount, packets) == 4);
+  auto* count = reinterpret_cast<Word*>(&entry.count[direction]);
+  std::uint64_t now;
+  if (__builtin_add_overflow(*count, std::uint64_t{packets} << 32 | l3_bytes, &now) ||
+      static_cast<std::uint32_t>(now) < l3_bytes) [[unlikely]]
+    return false;
+  __atomic_store_n(count, now, __ATOMIC_RELAXED);
+  if (std::atomic_ref(entry.last_seen_s).load(std::memory_order_relaxed) != now_s) [[unlikely]]
     std::atomic_ref(entry.last_seen_s).store(now_s, std::memory_order_relaxed);
-  const std::uint32_t packets_now = entry.packets[direction] + packets;
-  const std::uint32_t bytes_now = entry.bytes[direction] + l3_bytes;
-  std::atomic_ref(entry.packets[direction]).store(packets_now, std::memory_order_relaxed);
-  std::atomic_ref(entry.bytes[direction]).store(bytes_now, std::memory_order_relaxed);
-  return packets_now < packets || bytes_now < l3_bytes;
+  return true;
 }
 
 /// Generation and ports as one word, which aliases the entry's members.
@@ -188,11 +193,9 @@ class Table {
   /// Accounts packets of one direction. `l3_bytes` in all, `now_s` from clock_s().
   void touch(std::uint32_t slot, std::uint32_t direction, std::uint32_t packets, std::uint32_t l3_bytes,
              std::uint16_t now_s) {
-    if (account(hot_[slot], direction, packets, l3_bytes, now_s)) [[unlikely]]
-      carry(slot, direction, packets, l3_bytes);
+    if (!account(hot_[slot], direction, packets, l3_bytes, now_s)) [[unlikely]]
+      account_and_carry(slot, direction, packets, l3_bytes, now_s);
   }
-  /// The rest of an account() that said so, with what it was given.
-  void carry(std::uint32_t slot, std::uint32_t direction, std::uint32_t packets, std::uint32_t l3_bytes);
 
   /// Puts an allowed conversation on record. `hash` is its Probe's. Looks again first, so that two packets of
   /// one burst share a flow. When two workers insert the same conversation at once, the lower slot stays.
@@ -272,6 +275,8 @@ class Table {
   void take_up(TakeUp& take_up);
   bool consistent(std::uint32_t slot) const;
 
+  void account_and_carry(std::uint32_t slot, std::uint32_t direction, std::uint32_t packets,
+                         std::uint32_t l3_bytes, std::uint16_t now_s);
   StampWord* stamp_word(std::uint32_t slot) const {
     return reinterpret_cast<StampWord*>(reinterpret_cast<std::byte*>(hot_ + slot) +
                                         offsetof(abi::FlowEntry, generation));

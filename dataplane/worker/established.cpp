@@ -63,10 +63,9 @@ std::uint32_t Worker::express(Batch& batch, std::uint32_t i, const Aim& to) {
     abi::FlowEntry& entry = entries[slot];
     std::uint32_t direction = 0;
     if (!flow::Lookup::continues(entry, &parsed, generation, ports, direction) ||
-        !flow::stays(entry, parsed.tcp_flags) || parsed.hop_limit <= 1 || parsed.l3_bytes > mtu) [[unlikely]]
+        !flow::stays(entry, parsed.tcp_flags) || parsed.hop_limit <= 1 || parsed.l3_bytes > mtu ||
+        !flow::account(entry, direction, 1, parsed.l3_bytes, now_s)) [[unlikely]]
       break;
-    if (flow::account(entry, direction, 1, parsed.l3_bytes, now_s)) [[unlikely]]
-      env_.flows.carry(slot, direction, 1, parsed.l3_bytes);
     rte_mbuf* packet = batch.packets[i];
     forward::pass_on_v4(rte_pktmbuf_mtod(packet, std::uint8_t*), head);
     bytes += packet->pkt_len;

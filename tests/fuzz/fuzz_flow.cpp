@@ -145,8 +145,9 @@ class FlowLife {
       const auto at = known_.find(name_of(&entry));
       CHECK(at != known_.end() && at->second.slot == slot);
       for (int d = 0; d < 2; ++d) {
-        CHECK(at->second.packets[d] == (std::uint64_t{detail.packets_high[d]} << 32 | entry.packets[d]));
-        CHECK(at->second.bytes[d] == (std::uint64_t{detail.bytes_high[d]} << 32 | entry.bytes[d]));
+        CHECK(at->second.packets[d] ==
+              (std::uint64_t{detail.packets_high[d]} << 32 | entry.count[d].packets));
+        CHECK(at->second.bytes[d] == (std::uint64_t{detail.bytes_high[d]} << 32 | entry.count[d].bytes));
       }
     });
     CHECK(seen == known_.size());

@@ -37,7 +37,7 @@ TEST(Adoption, a_table_is_taken_up_with_all_its_flows_to_be_judged_again) {
     ASSERT_EQ(probe.found, Found::kStale)
         << "even for the same generation: another process may have meant another";
     ASSERT_EQ(probe.out_port, 20);
-    EXPECT_EQ(table.entry(probe.slot).packets[0], n == 3 ? 5u : 0u);
+    EXPECT_EQ(table.entry(probe.slot).count[0].packets, n == 3 ? 5u : 0u);
   }
   EXPECT_EQ(insert(table, key_number(5000)).outcome, Outcome::kInserted) << "by evicting a half-open one";
 }

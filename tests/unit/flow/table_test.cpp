@@ -271,14 +271,23 @@ TEST_F(TableTest, counters_carry_into_the_cold_line) {
   for (int i = 0; i < 3; ++i) table.touch(slot, 0, 2, 0x6000'0000u, 9);
   table.touch(slot, 1, 0xffff'ffffu, 1, 9);
   table.touch(slot, 1, 1, 1, 9);
-  EXPECT_EQ(table.entry(slot).packets[0], 6u);
+  EXPECT_EQ(table.entry(slot).count[0].packets, 6u);
   EXPECT_EQ(table.detail(slot).packets_high[0], 0u);
-  EXPECT_EQ(table.entry(slot).bytes[0], 0x2000'0000u);
+  EXPECT_EQ(table.entry(slot).count[0].bytes, 0x2000'0000u);
   EXPECT_EQ(table.detail(slot).bytes_high[0], 1u);
-  EXPECT_EQ(table.entry(slot).packets[1], 0u);
+  EXPECT_EQ(table.entry(slot).count[1].packets, 0u);
   EXPECT_EQ(table.detail(slot).packets_high[1], 1u);
-  EXPECT_EQ(table.entry(slot).bytes[1], 2u);
+  EXPECT_EQ(table.entry(slot).count[1].bytes, 2u);
   EXPECT_EQ(table.entry(slot).last_seen_s, 9u);
+  // The short way changes nothing where it cannot do all.
+  const abi::FlowEntry before = table.entry(slot);
+  EXPECT_FALSE(account(table.entry(slot), 0, 1, 0xe000'0000u, 10));
+  EXPECT_FALSE(account(table.entry(slot), 0, 0xffff'fffau, 1, 10));
+  EXPECT_EQ(std::memcmp(&before, &table.entry(slot), sizeof before), 0);
+  EXPECT_TRUE(account(table.entry(slot), 0, 0xffff'fff9u, 0xdfff'ffffu, 10));
+  EXPECT_EQ(table.entry(slot).count[0].packets, 0xffff'ffffu);
+  EXPECT_EQ(table.entry(slot).count[0].bytes, 0xffff'ffffu);
+  EXPECT_EQ(table.entry(slot).last_seen_s, 10u);
 }
 
 TEST_F(TableTest, a_kept_slot_number_is_checked_before_use) {

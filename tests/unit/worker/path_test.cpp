@@ -235,9 +235,9 @@ TEST_F(Path, flood_of_one_conversation_is_counted_to_the_byte) {
   std::uint32_t seen = 0;
   flows_.for_each([&](std::uint32_t, const abi::FlowEntry& entry, const abi::FlowDetail&) {
     ++seen;
-    EXPECT_EQ(entry.packets[0], 501u);
-    EXPECT_EQ(entry.bytes[0], 31u + 500 * 48);
-    EXPECT_EQ(entry.packets[1], 1u);
+    EXPECT_EQ(entry.count[0].packets, 501u);
+    EXPECT_EQ(entry.count[0].bytes, 31u + 500 * 48);
+    EXPECT_EQ(entry.count[1].packets, 1u);
   });
   EXPECT_EQ(seen, 1u);
 }
