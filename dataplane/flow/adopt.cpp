@@ -96,6 +96,7 @@ void Table::make(const TableOptions& options, const Geometry& wanted) {
 bool Table::consistent(std::uint32_t slot) const {
   const abi::FlowEntry& entry = hot_[slot];
   if (static_cast<unsigned>(entry.state) > static_cast<unsigned>(abi::FlowState::kClosed)) return false;
+  if (entry.source.is_v4() != entry.destination.is_v4()) return false;
   if (cold_[slot].fin_seen > 3) return false;
   const std::uint64_t hash = hasher_(&entry);
   if (tags_[slot] != tag_of(hash)) return false;

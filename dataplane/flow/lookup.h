@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include <array>
+
 #include "dataplane/flow/table.h"
 
 #if defined(__SANITIZE_THREAD__)
@@ -102,6 +104,34 @@ inline bool Table::same_flow(std::uint32_t slot, const void* key, std::uint8_t& 
   return (is_forward | is_reverse) & (static_cast<const std::uint8_t*>(key)[36] == entry.protocol);
 }
 
+/// From which port to which, as judged by which generation: as a Stamp's word, of a conversation that began there and of one that began
+/// at the other end.
+struct Way {
+  std::uint64_t stamps[2];
+
+  Way(std::uint32_t generation, std::uint16_t in, std::uint16_t out)
+      : stamps{word(generation, in, out), word(generation, out, in)} {}
+
+ private:
+  static std::uint64_t word(std::uint32_t generation, std::uint32_t first, std::uint64_t second) {
+    return second << 48 | std::uint64_t{first} << 32 | generation;
+  }
+};
+
+/// Where a key's bytes lie in WireV4 if a packet goes in the entry's direction, or against it: from the source's last word on, and from
+/// the destination's last word on.
+struct WirePlaces {
+  alignas(16) std::uint8_t first[16];
+  std::uint8_t second[16];
+};
+inline constexpr std::array<WirePlaces, 2> kWirePlaces = [] {
+  constexpr std::uint8_t no = 0x80;  // a zero
+  return std::array<WirePlaces, 2>{WirePlaces{{4, 5, 6, 7, no, no, no, no, no, no, no, no, no, no, no, no},
+                                              {8, 9, 10, 11, 13, 12, 15, 14, 1, no, no, no, no, no, no, no}},
+                                   WirePlaces{{8, 9, 10, 11, no, no, no, no, no, no, no, no, no, no, no, no},
+                                              {4, 5, 6, 7, 15, 14, 13, 12, 1, no, no, no, no, no, no, no}}};
+}();
+
 /// What a lookup reads of the table, by value: a copy on the stack, which no store on a packet's way can change, stays in registers.
 struct Lookup {
   const std::uint16_t* tags;
@@ -111,8 +141,10 @@ struct Lookup {
   std::uint32_t bucket_mask;
 
   /// The three stages for one key, for a caller with other work to do between them. See Table.
-  void hash(const void* key, Probe& probe) const {
-    const std::uint64_t hash = hasher(key);
+  void hash(const void* key, Probe& probe) const { start(hasher(key), probe); }
+  void hash(const WireV4& wire, Probe& probe) const { start(hasher(wire), probe); }
+
+  void start(std::uint64_t hash, Probe& probe) const {
     probe.hash = hash;
     __builtin_prefetch(tags +
                        std::uint64_t{static_cast<std::uint32_t>(hash) & bucket_mask} * abi::kFlowBucketSlots);
@@ -129,33 +161,30 @@ struct Lookup {
     __builtin_prefetch(entries + slot, 1);
   }
 
-  /// In resolve()'s place, for 16-byte aligned keys: whether `entry` is surely this conversation, established and allowed by this generation,
-  /// in the `direction` that comes in and goes out by these ports (abi::FlowEntry::port, the first in the low half). False says nothing.
+  /// In resolve()'s place: whether `entry` is surely this packet's conversation, allowed as `way` says, and in which `direction` the
+  /// packet goes. False says nothing.
   ///
-  /// The ports say which direction it must be, so that only one is compared.
-  static bool continues(const abi::FlowEntry& entry, const void* key, std::uint32_t generation,
-                        std::uint32_t ports, std::uint32_t& direction) {
+  /// The way tells which direction it must be, so only that one is compared: the entry from its source's last word to its protocol, with
+  /// the packet's bytes in their places. The source's first 12 bytes are left out, since both ends are of one family.
+  static bool continues(const abi::FlowEntry& entry, const WireV4& wire, const Way& way,
+                        std::size_t& direction) {
     const auto* known = reinterpret_cast<const std::uint8_t*>(&entry);
-    const auto* asked = static_cast<const std::uint8_t*>(key);
     const std::uint64_t judged = __atomic_load_n(
         reinterpret_cast<const StampWord*>(known + offsetof(abi::FlowEntry, generation)), __ATOMIC_ACQUIRE);
-    const auto judged_ports = static_cast<std::uint32_t>(judged >> 32);
-    direction = judged_ports != ports;
-    const std::uint32_t turn = direction * 16;
+    direction = judged != way.stamps[0];
+    if (judged != way.stamps[direction]) [[unlikely]]
+      return false;
     const auto load = [](const std::uint8_t* at) {
-      return _mm_load_si128(reinterpret_cast<const __m128i*>(at));
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
     };
-    const auto load32 = [](const std::uint8_t* at) {
-      std::uint32_t word;
-      std::memcpy(&word, at, sizeof word);
-      return word;
-    };
-    const __m128i differ = _mm_or_si128(_mm_xor_si128(load(asked), load(known + turn)),
-                                        _mm_xor_si128(load(asked + 16), load(known + (turn ^ 16))));
-    return static_cast<std::uint32_t>(judged) == generation &&
-           std::rotl(judged_ports, static_cast<int>(turn)) == ports && _mm_testz_si128(differ, differ) != 0 &&
-           std::rotl(load32(known + 32), static_cast<int>(turn)) == load32(asked + 32) &&
-           known[36] == asked[36];
+    const WirePlaces& places = kWirePlaces[direction];
+    const __m128i mapped = _mm_set_epi32(static_cast<int>(0xffff'0000u), 0, 0, 0);
+    const __m128i to_protocol = _mm_set_epi32(0, 0xff, -1, -1);
+    const __m128i first = _mm_or_si128(_mm_shuffle_epi8(wire.bytes, load(places.first)), mapped);
+    const __m128i second = _mm_shuffle_epi8(wire.bytes, load(places.second));
+    const __m128i differ = _mm_or_si128(_mm_xor_si128(first, load(known + 12)),
+                                        _mm_and_si128(_mm_xor_si128(second, load(known + 28)), to_protocol));
+    return _mm_testz_si128(differ, differ) != 0;
   }
 };
 

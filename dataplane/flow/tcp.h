@@ -112,10 +112,14 @@ inline void advance_other(abi::FlowEntry& entry, std::uint32_t direction) {
     state.store(abi::FlowState::kEstablished, std::memory_order_relaxed);
 }
 
-/// Whether a TCP segment or UDP datagram (`tcp_flags` 0) surely leaves an established conversation where it is: any other asks advance_*().
-inline bool stays(abi::FlowEntry& entry, std::uint8_t tcp_flags) {
-  return std::atomic_ref(entry.state).load(std::memory_order_relaxed) == abi::FlowState::kEstablished &&
-         (tcp_flags & (kTcpFin | kTcpSyn | kTcpRst)) == 0;
+/// Whether a TCP segment or UDP datagram surely leaves its conversation where it is: any other asks advance_*(). `moves` says of a
+/// segment that it bears FIN, SYN or RST, and is false of a datagram.
+inline bool stays(abi::FlowEntry& entry, std::size_t direction, bool moves) {
+  const abi::FlowState state = std::atomic_ref(entry.state).load(std::memory_order_relaxed);
+  if (state == abi::FlowState::kEstablished) [[likely]]
+    return !moves;
+  // Nobody has answered yet, as a receiver of logs or of media never does.
+  return state == abi::FlowState::kNew && entry.protocol == 17 && direction == 0;
 }
 
 /// Whether an ICMP query message may go in this direction of a flow: questions from the originator, answers

@@ -122,11 +122,19 @@ struct FrameHead {
   std::uint32_t rest = 0;
 };
 
+/// A MAC as it lies in memory, in the low 48 bits. In two reads: one of six bytes would wait for a copy on the stack.
+inline std::uint64_t mac_word(const abi::Mac& mac) {
+  return load_raw32(mac.bytes.data()) | std::uint64_t{load_raw16(mac.bytes.data() + 4)} << 32;
+}
+
+/// Of the words only the low 48 bits count.
+inline FrameHead frame_head(std::uint64_t destination, std::uint64_t source) {
+  const std::uint64_t from = source & 0xffff'ffff'ffff;
+  return {(destination & 0xffff'ffff'ffff) | from << 48, static_cast<std::uint32_t>(from >> 16)};
+}
+
 inline FrameHead frame_head(const abi::Mac& destination, const abi::Mac& source) {
-  std::uint64_t to = 0, from = 0;
-  std::memcpy(&to, destination.bytes.data(), 6);
-  std::memcpy(&from, source.bytes.data(), 6);
-  return {to | from << 48, static_cast<std::uint32_t>(from >> 16)};
+  return frame_head(mac_word(destination), mac_word(source));
 }
 
 /// How the first 32 bytes of a plain IPv4 frame from a known neighbour look, where they are known: MACs, EtherType, version and
@@ -142,11 +150,11 @@ struct ExpectedV4 {
         mask(_mm256_set_epi64x(0, 0x0000'ffbf'0000'0000, 0x00ff'ffff'ffff'ffff, -1)) {}
 };
 
-/// parse_plain_v4() of an untagged frame from a known neighbour, all but the addresses, which are taken as they come: a conversation
-/// that is known had its addresses looked at when it began, and for any other the caller must parse() once more. Branches on the
-/// protocol, which a burst has little of. The header's fields that go into `parsed` lie within 16 bytes, so three shuffles place them.
-inline bool parse_expected_v4(const std::uint8_t* frame, std::uint32_t readable, std::uint32_t frame_bytes,
-                              const ExpectedV4& expected, Parsed& parsed) {
+/// Whether parse_plain_v4() would read this untagged frame of a known neighbour, whatever its addresses: a conversation that is known
+/// had them looked at when it began, and for any other the caller must parse(). Nothing is written; what a caller wants of such a
+/// frame lies at fixed places. Branches on the protocol, which a burst has little of.
+inline bool is_expected_v4(const std::uint8_t* frame, std::uint32_t readable, std::uint32_t frame_bytes,
+                           const ExpectedV4& expected) {
   constexpr std::uint32_t kL3 = 14, kL4 = 34;
   if (readable < kL4 + 20) [[unlikely]]
     return false;
@@ -158,43 +166,26 @@ inline bool parse_expected_v4(const std::uint8_t* frame, std::uint32_t readable,
   const std::uint32_t protocol = ip[9];
   if (ip_bytes - 40 > frame_bytes - (kL3 + 40) || !header_sums_up(ip)) [[unlikely]]
     return false;
-  std::uint32_t tcp_flags = 0;
-  if (protocol == 17) {
-    if (load_be16(frame + kL4 + 4) - 8u > ip_bytes - 28) [[unlikely]]
-      return false;
-  } else if (protocol == 6) {
-    tcp_flags = frame[kL4 + 13] & 0x3fu;
-    const std::uint32_t header_bytes = frame[kL4 + 12] >> 4 << 2;
-    if (header_bytes - 20 > ip_bytes - 40 || (kTcpFlagsValid >> tcp_flags & 1) == 0) [[unlikely]]
-      return false;
-  } else {
-    return false;
-  }
-
-  // From the TTL on: TTL 0, protocol 1, checksum 2-3, source 4-7, destination 8-11, ports 12-15.
-  const __m128i fields = _mm_loadu_si128(reinterpret_cast<const __m128i*>(frame + kL3 + 8));
-  const __m128i mapped = _mm_set_epi32(0, static_cast<int>(0xffff'0000u), 0, 0);
-  const __m128i source = _mm_set_epi8(7, 6, 5, 4, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
-  const __m128i destination = _mm_set_epi8(11, 10, 9, 8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
-  // source_port, destination_port, protocol, kind, fate, flags, tcp_flags, hop_limit, policy_port, l3_offset, icmp_type, l4_offset
-  const __m128i rest = _mm_set_epi8(-1, -1, -1, -1, 14, 15, 0, -1, -1, -1, -1, 1, 14, 15, 12, 13);
-  const __m128i offsets = _mm_set_epi8(0, kL4, 0, kL3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-  auto* out = reinterpret_cast<__m128i*>(&parsed);
-  _mm_store_si128(out, _mm_or_si128(_mm_shuffle_epi8(fields, source), mapped));
-  _mm_store_si128(out + 1, _mm_or_si128(_mm_shuffle_epi8(fields, destination), mapped));
-  _mm_store_si128(out + 2, _mm_or_si128(_mm_shuffle_epi8(fields, rest), offsets));
-  parsed.flags = static_cast<std::uint8_t>(kIpv4 | (ip[6] & 0x40) >> 3);
-  parsed.tcp_flags = static_cast<std::uint8_t>(tcp_flags);
-  parsed.fragment_offset = 0;
-  parsed.fragment_id = 0;
-  parsed.l3_bytes = ip_bytes;
-  return true;
+  if (protocol == 17) return load_be16(frame + kL4 + 4) - 8u <= ip_bytes - 28;
+  if (protocol != 6) return false;
+  const std::uint32_t header_bytes = frame[kL4 + 12] >> 4 << 2;
+  return header_bytes - 20 <= ip_bytes - 40 && (kTcpFlagsValid >> (frame[kL4 + 13] & 0x3fu) & 1) != 0;
 }
-static_assert(offsetof(Parsed, source_port) == 32 && offsetof(Parsed, protocol) == 36 &&
-              offsetof(Parsed, kind) == 37 && offsetof(Parsed, fate) == 38 && offsetof(Parsed, flags) == 39 &&
-              offsetof(Parsed, tcp_flags) == 40 && offsetof(Parsed, hop_limit) == 41 &&
-              offsetof(Parsed, policy_port) == 42 && offsetof(Parsed, l3_offset) == 44 &&
-              offsetof(Parsed, icmp_type) == 45 && offsetof(Parsed, l4_offset) == 46);
-static_assert(Kind::kFlow == Kind{} && abi::Fate::kForwarded == abi::Fate{}, "shuffled in as zeros");
+
+/// What lies where in a frame that is_expected_v4() has passed.
+namespace plain_v4 {
+inline std::uint32_t bytes(const std::uint8_t* frame) {
+  return load_be16(frame + 16);
+}
+inline std::uint32_t hops(const std::uint8_t* frame) {
+  return frame[22];
+}
+/// A TCP segment with FIN, SYN or RST. No branch on the protocol: where that is UDP, the flags are any byte.
+inline bool moves_tcp(const std::uint8_t* frame) {
+  // Of bits 1 and 2, the number 6 has both and 17 none; doubling brings FIN among them.
+  const std::uint32_t flags = frame[47];
+  return ((flags | flags << 1) & frame[23] & 6) != 0;
+}
+}  // namespace plain_v4
 
 }  // namespace bulkhead::packet

@@ -23,8 +23,9 @@ struct Batch {
   Batch(const Batch&) = delete;
 
   std::uint32_t count = 0;
-  std::uint32_t plain = 0;  // the first ones: TCP or UDP right behind a bare IPv4 header, finished, no tag
+  std::uint32_t plain = 0;  // the first ones, which packet::is_expected_v4() passed and nobody has parsed
   rte_mbuf* packets[port::kBurst];
+  std::uint8_t* frames[port::kBurst];  // of the plain ones
   packet::Parsed parsed[port::kBurst];
   const void* keys[port::kBurst];  // always &parsed[i]
   flow::Probe probes[port::kBurst];

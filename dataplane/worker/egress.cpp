@@ -12,21 +12,23 @@ bool Worker::may_leave_by(const port::Port& out) const {
          image_->endpoint_of_port[out.number()].load(std::memory_order_relaxed) != 0;
 }
 
-Worker::Aim Worker::aim(std::uint16_t number) {
-  Aim aim;
-  aim.number = number;
-  aim.out = env_.ports.at(number);
-  if (aim.out == nullptr) return aim;
-  aim.closed = may_leave_by(*aim.out) ? abi::Fate::kForwarded : abi::Fate::kPortOnHold;
-  aim.mtu = aim.out->mtu();
+void Worker::aim(std::uint16_t number, Aim& to) {
+  to.number = number;
+  to.out = env_.ports.at(number);
+  to.lane = nullptr;
+  to.open_v4 = false;
+  to.closed = abi::Fate::kPortGone;
+  if (to.out == nullptr) return;
+  to.closed = may_leave_by(*to.out) ? abi::Fate::kForwarded : abi::Fate::kPortOnHold;
+  to.mtu = to.out->mtu();
+  const std::uint64_t own = packet::mac_word(to.out->own_mac());
   for (const bool v4 : {false, true}) {
-    const std::uint64_t peer = aim.out->peer(v4);
-    aim.resolved[v4] = peer != 0;
-    aim.heads[v4] = packet::frame_head(port::Port::unpack(peer), aim.out->own_mac());
+    const std::uint64_t peer = to.out->peer(v4);
+    to.resolved[v4] = peer != 0;
+    to.heads[v4] = packet::frame_head(peer, own);
   }
-  if (aim.out->vlan() == 0) aim.lane = outbox_.lane(number);
-  aim.open_v4 = aim.closed == abi::Fate::kForwarded && aim.resolved[true] && aim.lane != nullptr;
-  return aim;
+  if (to.out->vlan() == 0) to.lane = outbox_.lane(number);
+  to.open_v4 = to.closed == abi::Fate::kForwarded && to.resolved[true] && to.lane != nullptr;
 }
 
 /// Gives every packet of the batch its fate; those that are allowed go to the outbox.

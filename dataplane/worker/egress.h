@@ -32,7 +32,7 @@ inline void Worker::send(Batch& batch, std::uint32_t i, Aim& to) {
   if (batch.fates[i] != abi::Fate::kForwarded) [[unlikely]]
     return send_slowly(batch, i, to);
   if (batch.egress[i] != to.number) [[unlikely]]
-    to = aim(batch.egress[i]);
+    aim(batch.egress[i], to);
   const bool v4 = (parsed.flags & packet::kIpv4) != 0;
   const bool plain = parsed.hop_limit > 1 && parsed.l3_bytes <= to.mtu && !is_unfinished(packet);
   if (to.closed != abi::Fate::kForwarded || !to.resolved[v4] || !plain) [[unlikely]]

@@ -49,25 +49,27 @@ std::uint32_t Worker::express(Batch& batch, std::uint32_t i, const Aim& to) {
   // Copies: no store to a packet can change them.
   abi::FlowEntry* const entries = env_.flows.lookup().entries;
   const packet::FrameHead head = to.heads[true];
-  const std::uint32_t generation = generation_, mtu = to.mtu;
-  const std::uint32_t ports = std::uint32_t{to.number} << 16 | in_number_;
+  const flow::Way way(generation_, in_number_, to.number);
+  const std::uint32_t mtu = to.mtu;
   const std::uint16_t now_s = now_s_;
   const std::uint32_t begin = i, end = std::min(batch.plain, i + Outbox::kPackets - to.lane->count);
   rte_mbuf** out = to.lane->packets + to.lane->count;
   std::uint64_t bytes = 0;
   for (; i < end; ++i) {
-    const packet::Parsed& parsed = batch.parsed[i];
     const std::uint32_t slot = batch.probes[i].slot;
     if (slot == flow::kNoSlot) [[unlikely]]
       break;
     abi::FlowEntry& entry = entries[slot];
-    std::uint32_t direction = 0;
-    if (!flow::Lookup::continues(entry, &parsed, generation, ports, direction) ||
-        !flow::stays(entry, parsed.tcp_flags) || parsed.hop_limit <= 1 || parsed.l3_bytes > mtu ||
-        !flow::account(entry, direction, 1, parsed.l3_bytes, now_s)) [[unlikely]]
+    std::uint8_t* frame = batch.frames[i];
+    std::size_t direction = 0;
+    const std::uint32_t l3_bytes = packet::plain_v4::bytes(frame);
+    if (!flow::Lookup::continues(entry, flow::WireV4::of(frame), way, direction) ||
+        !flow::stays(entry, direction, packet::plain_v4::moves_tcp(frame)) ||
+        packet::plain_v4::hops(frame) <= 1 || l3_bytes > mtu ||
+        !flow::account(entry, direction, 1, l3_bytes, now_s)) [[unlikely]]
       break;
     rte_mbuf* packet = batch.packets[i];
-    forward::pass_on_v4(rte_pktmbuf_mtod(packet, std::uint8_t*), head);
+    forward::pass_on_v4(frame, head);
     bytes += packet->pkt_len;
     *out++ = packet;
   }
@@ -77,27 +79,52 @@ std::uint32_t Worker::express(Batch& batch, std::uint32_t i, const Aim& to) {
   return i;
 }
 
+/// The port that the conversation found for a packet leads to from here, if it is the packet's; 0: nowhere.
+std::uint16_t Worker::way_out(const flow::Probe& probe) const {
+  if (probe.slot == flow::kNoSlot) return 0;
+  const flow::Stamp stamp = env_.flows.stamp(probe.slot);
+  return stamp.port[0] == in_number_   ? stamp.port[1]
+         : stamp.port[1] == in_number_ ? stamp.port[0]
+                                       : std::uint16_t{0};
+}
+
 /// look_up() and send_on() in one, for a batch whose lookups are under way. What is judged goes out after the rest: packets of one
 /// conversation are judged all or none.
 void Worker::carry_on(Batch& batch) {
   std::uint32_t pending[port::kBurst];
   std::uint32_t count = 0;
   Aim to;
-  for (std::uint32_t i = 0;;) {
-    i = express(batch, i, to);
-    if (i == batch.count) break;
+  for (std::uint32_t i = 0; i < batch.count; ++i) {
+    if (i < batch.plain) {
+      if (const std::uint16_t out = way_out(batch.probes[i]); out != 0) {
+        if (out != to.number) aim(out, to);
+        i = express(batch, i, to);
+        if (i == batch.count) break;
+      }
+      if (i < batch.plain && !look_closer(batch, i)) continue;
+    }
     if (!established(batch, i)) {
       pending[count++] = i;
     } else {
       send(batch, i, to);
     }
-    ++i;
   }
   if (count == 0) [[likely]]
     return;
   judge(batch, pending, count);
   to.number = 0;  // judging may have sent something itself, and flushed the outbox for it
   for (std::uint32_t k = 0; k < count; ++k) send(batch, pending[k], to);
+}
+
+/// Parses a plain packet after all. False: its addresses are nobody's, and it is dropped.
+bool Worker::look_closer(Batch& batch, std::uint32_t i) {
+  rte_mbuf* packet = batch.packets[i];
+  packet::Parsed& parsed = batch.parsed[i];
+  packet::parse(batch.frames[i], packet->data_len, packet->pkt_len, 0, parsed);
+  if (parsed.kind == packet::Kind::kFlow) [[likely]]
+    return true;
+  drop(packet, parsed.kind == packet::Kind::kDrop ? parsed.fate : abi::Fate::kMalformedIpv4);
+  return false;
 }
 
 /// Moves the conversation's state by this packet. False: `fates[i]` says why it is dropped, or is kForwarded and the packet opens a

@@ -11,7 +11,6 @@ namespace bulkhead::worker {
 namespace {
 
 constexpr std::uint32_t kAhead = 8;  // packets between prefetching a header and reading it
-constexpr int kTagsAhead = 8;        // packets between prefetching a bucket's tags and reading them
 
 /// What the sender's kernel left unfinished must be about this packet's own transport header.
 bool claim_fits(rte_mbuf* packet, const packet::Parsed& parsed) {
@@ -36,9 +35,6 @@ void Worker::process(port::Port& port, rte_mbuf** packets, std::uint32_t count) 
   telemetry::add(block_.bursts, 1);
   telemetry::add(block_.packets, count);
   telemetry::add(in_counters_->rx_packets, count);
-  std::uint64_t bytes = 0;
-  for (std::uint32_t i = 0; i < count; ++i) bytes += packets[i]->pkt_len;
-  telemetry::add(in_counters_->rx_bytes, bytes);
 
   image_ = env_.publisher.current();
   abi::Fate closed = abi::Fate::kForwarded;
@@ -51,6 +47,7 @@ void Worker::process(port::Port& port, rte_mbuf** packets, std::uint32_t count) 
       closed = port.request().port_key != 0 ? abi::Fate::kPortOnHold : abi::Fate::kUnidentified;
   }
   if (closed != abi::Fate::kForwarded) {
+    count_bytes(packets, count);
     for (std::uint32_t i = 0; i < count; ++i) drop(packets[i], closed);
     return;
   }
@@ -58,49 +55,54 @@ void Worker::process(port::Port& port, rte_mbuf** packets, std::uint32_t count) 
   router_ = {env_.ports.host(), env_.ports.uplink()};
 
   take_in(port, packets, count);
-  if (batch_.count != 0) {
-    carry_on(batch_);
-  }
+  if (batch_.count != 0) carry_on(batch_);
   send_released();
   flush();
 }
 
-/// Parses the burst and starts its lookups. Nearly all packets are plain ones of the neighbour that the port is for; the others are
-/// looked at after them.
+void Worker::count_bytes(rte_mbuf* const* packets, std::uint32_t count) {
+  std::uint64_t bytes = 0;
+  for (std::uint32_t i = 0; i < count; ++i) bytes += packets[i]->pkt_len;
+  telemetry::add(in_counters_->rx_bytes, bytes);
+}
+
+/// Checks the burst and starts its lookups. Nearly all packets are plain ones of the neighbour that the port is for, which are parsed no
+/// further; the others are looked at after them. Each loop is as small as can be, so that the processor has many packets at once under
+/// way in it, and their memory latencies overlap.
 void Worker::take_in(port::Port& port, rte_mbuf** packets, std::uint32_t count) {
   rte_mbuf* others[port::kBurst];
-  std::uint32_t other = 0;
+  std::uint32_t other = 0, plain = 0;
   const flow::Lookup flows = env_.flows.lookup();
-  packet::Parsed* parsed = batch_.parsed;
-  flow::Probe* probe = batch_.probes;
-  flow::Probe* found = batch_.probes;
-  rte_mbuf** plain = batch_.packets;
+  Batch& batch = batch_;
   if (port.vlan() == 0) {
-    const packet::ExpectedV4 expected(
-        packet::frame_head(port.own_mac(), port::Port::unpack(port.peer(true))));
+    const packet::ExpectedV4 expected(packet::frame_head(packet::mac_word(port.own_mac()), port.peer(true)));
+    std::uint64_t bytes = 0;
     for (std::uint32_t i = 0; i < count && i < kAhead; ++i)
       rte_prefetch0(rte_pktmbuf_mtod(packets[i], void*));
     for (std::uint32_t i = 0; i < count; ++i) {
       if (i + kAhead < count) rte_prefetch0(rte_pktmbuf_mtod(packets[i + kAhead], void*));
       rte_mbuf* packet = packets[i];
+      auto* frame = rte_pktmbuf_mtod(packet, std::uint8_t*);
+      bytes += packet->pkt_len;
       if (is_unfinished(packet) ||
-          !packet::parse_expected_v4(rte_pktmbuf_mtod(packet, const std::uint8_t*), packet->data_len,
-                                     packet->pkt_len, expected, *parsed)) [[unlikely]] {
+          !packet::is_expected_v4(frame, packet->data_len, packet->pkt_len, expected)) [[unlikely]] {
         others[other++] = packet;
         continue;
       }
-      *plain++ = packet;
-      flows.hash(parsed++, *probe++);
-      if (probe - found == kTagsAhead) flows.find(*found++);
+      batch.packets[plain] = packet;
+      batch.frames[plain++] = frame;
     }
+    telemetry::add(in_counters_->rx_bytes, bytes);
+    for (std::uint32_t i = 0; i < plain; ++i) flows.hash(flow::WireV4::of(batch.frames[i]), batch.probes[i]);
   } else {
+    count_bytes(packets, count);
     std::copy_n(packets, count, others);
     other = count;
   }
-  batch_.count = batch_.plain = static_cast<std::uint32_t>(plain - batch_.packets);
-  for (std::uint32_t i = 0; i < other; ++i) sort(port, others[i], batch_);
-  for (std::uint32_t i = batch_.plain; i < batch_.count; ++i) flows.hash(&batch_.parsed[i], batch_.probes[i]);
-  while (found != batch_.probes + batch_.count) flows.find(*found++);
+  batch.count = batch.plain = plain;
+  for (std::uint32_t i = 0; i < other; ++i) sort(port, others[i], batch);
+  for (std::uint32_t i = plain; i < batch.count; ++i) flows.hash(&batch.parsed[i], batch.probes[i]);
+  for (std::uint32_t i = 0; i < batch.count; ++i) flows.find(batch.probes[i]);
 }
 
 /// Parses one packet into the batch, or sees to it aside if it belongs to no conversation.

@@ -28,19 +28,7 @@ void Worker::judge(Batch& batch, const std::uint32_t* pending, std::uint32_t cou
   for (std::uint32_t k = 0; k < count; ++k) {
     const std::uint32_t i = pending[k];
     if (batch.probes[i].found != flow::Found::kMiss && judge_again(batch, i)) continue;
-    // The short way of parsing left the addresses for this moment.
-    packet::Parsed& parsed = batch.parsed[i];
-    if (!batch.later[i] && (parsed.flags & packet::kIpv4) != 0) {
-      const rte_mbuf* packet = batch.packets[i];
-      packet::Parsed whole;
-      packet::parse(rte_pktmbuf_mtod(packet, const std::uint8_t*), packet->data_len, packet->pkt_len, 0,
-                    whole);
-      if (whole.kind != packet::Kind::kFlow) {
-        batch.fates[i] = whole.kind == packet::Kind::kDrop ? whole.fate : abi::Fate::kMalformedIpv4;
-        continue;
-      }
-    }
-    questions[asked] = classify::ask(parsed, in_->number());
+    questions[asked] = classify::ask(batch.parsed[i], in_->number());
     fresh[asked++] = i;
   }
   classify::classify(image_->view, router_, {questions, asked}, {answers, asked});

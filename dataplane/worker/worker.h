@@ -68,10 +68,13 @@ class Worker {
   void process(port::Port& port, rte_mbuf** packets, std::uint32_t count);
   void take_in(port::Port& port, rte_mbuf** packets, std::uint32_t count);
   void sort(port::Port& port, rte_mbuf* packet, Batch& batch);
+  void count_bytes(rte_mbuf* const* packets, std::uint32_t count);
 
   // established.cpp
   void carry_on(Batch& batch);
   std::uint32_t express(Batch& batch, std::uint32_t i, const Aim& to);
+  std::uint16_t way_out(const flow::Probe& probe) const;
+  bool look_closer(Batch& batch, std::uint32_t i);
   void look_up(Batch& batch);
   bool established(Batch& batch, std::uint32_t i);
   bool advance(Batch& batch, std::uint32_t i, std::uint32_t slot, std::uint32_t direction);
@@ -93,7 +96,7 @@ class Worker {
              const abi::Mac& peer, port::Port& out);
 
   // egress.cpp
-  Aim aim(std::uint16_t number);
+  void aim(std::uint16_t number, Aim& to);
   void send_on(Batch& batch);
   void send(Batch& batch, std::uint32_t i, Aim& to);
   void send_slowly(Batch& batch, std::uint32_t i, Aim& to);

@@ -230,38 +230,69 @@ TEST_F(TableTest, another_generation_is_stale_until_it_is_judged_again) {
 }
 
 /// The short way says yes only where resolve() finds an established, current conversation that goes from the one port to the other.
-TEST_F(TableTest, what_surely_continues_resolves_to_the_same) {
-  for (std::uint32_t n = 0; n < 50; ++n) {
+/// An IPv4 packet of this key as it lies in a frame; TTL and checksum are `beyond` the key.
+WireV4 wire_of(const Key& key, std::uint8_t beyond = 64) {
+  std::uint8_t bytes[16] = {beyond, key.protocol, beyond, beyond};
+  std::memcpy(bytes + 4, key.source.bytes.data() + 12, 4);
+  std::memcpy(bytes + 8, key.destination.bytes.data() + 12, 4);
+  bytes[12] = static_cast<std::uint8_t>(key.source_port >> 8);
+  bytes[13] = static_cast<std::uint8_t>(key.source_port);
+  bytes[14] = static_cast<std::uint8_t>(key.destination_port >> 8);
+  bytes[15] = static_cast<std::uint8_t>(key.destination_port);
+  return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes))};
+}
+
+TEST_F(TableTest, a_frame_hashes_as_its_key_does) {
+  for (std::uint32_t n = 0; n < 5'000; ++n) {
     const Key key = key_number(n);
-    abi::FlowEntry& entry = table.entry(insert(table, key).slot);
-    entry.state = abi::FlowState::kEstablished;
-    entry.generation = 7;
+    if (!key.source.is_v4()) continue;
+    EXPECT_EQ(table.hasher()(wire_of(key, static_cast<std::uint8_t>(n))), table.hasher()(&key));
+    EXPECT_EQ(table.hasher()(wire_of(key.reply())), table.hasher()(&key));
+  }
+}
+
+TEST_F(TableTest, what_surely_continues_resolves_to_the_same) {
+  for (std::uint32_t n = 0; n < 500; ++n) {
+    const Key key = key_number(n);
+    const Inserted in = insert(table, key, 7);
+    abi::FlowEntry& entry = table.entry(in.slot);
     entry.port[0] = 3;
     entry.port[1] = n % 5 == 0 ? 3 : 4;
-    const std::uint32_t there = std::uint32_t{entry.port[1]} << 16 | 3, back = 3u << 16 | entry.port[1];
+    entry.last_seen_s = static_cast<std::uint16_t>(n);
+    const Way there(7, 3, entry.port[1]), back(7, entry.port[1], 3);
     for (const Key& asked : {key, key.reply()}) {
       const Probe probe = table.look_up(&asked, 7);
       ASSERT_EQ(probe.found, Found::kHit);
-      for (const std::uint32_t ports :
-           {there, back, std::uint32_t{9 << 16 | 3}, std::uint32_t{4 << 16 | 9}}) {
-        std::uint32_t direction = 2;
-        const bool continues = Lookup::continues(entry, &asked, 7, ports, direction);
-        const bool right = ports == (std::uint32_t{probe.out_port} << 16 | probe.in_port);
-        if (continues) {
+      for (const auto& [in_port, out_port] : {std::pair(3, 4), {4, 3}, {3, 3}, {3, 9}, {9, 4}}) {
+        std::size_t direction = 2;
+        const bool right = in_port == probe.in_port && out_port == probe.out_port;
+        const Way way(7, static_cast<std::uint16_t>(in_port), static_cast<std::uint16_t>(out_port));
+        if (Lookup::continues(entry, wire_of(asked), way, direction)) {
           EXPECT_EQ(direction, probe.direction);
-          EXPECT_TRUE(right);
-        } else if (there != back) {
+          EXPECT_TRUE(right && key.source.is_v4());
+        } else if (key.source.is_v4() && entry.port[0] != entry.port[1]) {
           EXPECT_FALSE(right) << "the ports tell the directions apart";
         }
       }
     }
-    std::uint32_t direction = 0;
-    ASSERT_TRUE(Lookup::continues(entry, &key, 7, there, direction));
-    EXPECT_FALSE(Lookup::continues(entry, &key, 8, there, direction));
-    for (std::size_t at = 0; at < kKeyBytes; ++at) {
-      Key other = key;
-      reinterpret_cast<std::uint8_t*>(&other)[at] ^= 0x10;
-      EXPECT_FALSE(Lookup::continues(entry, &other, 7, there, direction)) << "byte " << at;
+    if (!key.source.is_v4()) continue;
+    std::size_t direction = 0;
+    ASSERT_TRUE(Lookup::continues(entry, wire_of(key), there, direction));
+    EXPECT_FALSE(Lookup::continues(entry, wire_of(key), {8, 3, entry.port[1]}, direction));
+    EXPECT_EQ(Lookup::continues(entry, wire_of(key.reply()), back, direction),
+              entry.port[0] != entry.port[1]);
+    // Every bit of the packet's, and of the entry's but of what is said to be left out.
+    for (std::size_t bit = 0; bit < 128; ++bit) {
+      WireV4 other = wire_of(key);
+      reinterpret_cast<std::uint8_t*>(&other)[bit / 8] ^= static_cast<std::uint8_t>(1u << bit % 8);
+      const bool beyond = bit < 8 || (bit >= 16 && bit < 32);
+      EXPECT_EQ(Lookup::continues(entry, other, there, direction), beyond) << "bit " << bit;
+    }
+    for (std::size_t bit = 0; bit < 8 * 48; ++bit) {
+      abi::FlowEntry other = entry;
+      reinterpret_cast<std::uint8_t*>(&other)[bit / 8] ^= static_cast<std::uint8_t>(1u << bit % 8);
+      const bool left_out = bit < 8 * 12 || (bit >= 8 * 37 && bit < 8 * 40);
+      EXPECT_EQ(Lookup::continues(other, wire_of(key), there, direction), left_out) << "bit " << bit;
     }
   }
 }

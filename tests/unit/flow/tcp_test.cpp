@@ -130,6 +130,37 @@ TEST(Tcp, impossible_flags_pass_nowhere) {
       }
 }
 
+TEST(Tcp, what_surely_stays_moves_nothing) {
+  std::uint32_t stay = 0;
+  for (unsigned state = 0; state < 5; ++state)
+    for (const std::uint32_t direction : {0u, 1u})
+      for (const std::uint8_t flags : {kAck, kPush, kFin, kSyn, kSynAck, kRst}) {
+        Conversation c;
+        c.entry.state = static_cast<FlowState>(state);
+        c.entry.protocol = 6;
+        if (!stays(c.entry, direction, (flags & (kTcpFin | kTcpSyn | kTcpRst)) != 0)) continue;
+        ++stay;
+        EXPECT_EQ(advance_tcp(c.entry, c.detail, direction, flags), Advance::kPass);
+        EXPECT_EQ(c.state(), static_cast<FlowState>(state));
+      }
+  EXPECT_EQ(stay, 4u) << "data of an established conversation, either way";
+}
+
+TEST(OtherProtocols, what_surely_stays_moves_nothing) {
+  std::uint32_t stay = 0;
+  for (const FlowState state : {FlowState::kNew, FlowState::kEstablished})
+    for (const std::uint32_t direction : {0u, 1u}) {
+      abi::FlowEntry entry{};
+      entry.protocol = 17;
+      entry.state = state;
+      if (!stays(entry, direction, false)) continue;
+      ++stay;
+      advance_other(entry, direction);
+      EXPECT_EQ(entry.state, state);
+    }
+  EXPECT_EQ(stay, 3u) << "all but the first reply";
+}
+
 TEST(OtherProtocols, the_first_reply_establishes) {
   abi::FlowEntry entry{};
   advance_other(entry, 0);
