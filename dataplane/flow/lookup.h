@@ -158,7 +158,9 @@ struct Lookup {
       return table->find_nothing(first / abi::kFlowBucketSlots, probe);
     const std::uint32_t slot = first + match;
     probe.slot = slot;
-    __builtin_prefetch(entries + slot, 1);
+    // Into the second-level cache only: the first level has too few places for lines under way to memory, and whoever finds them all
+    // taken waits.
+    __builtin_prefetch(entries + slot, 0, 2);
   }
 
   /// In resolve()'s place: whether `entry` is surely this packet's conversation, allowed as `way` says, and in which `direction` the
