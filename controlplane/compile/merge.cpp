@@ -54,17 +54,28 @@ PackedRow::PackedRow(std::span<const std::uint32_t> cells, std::vector<std::uint
   }
   palette_.shrink_to_fit();
   bytes_.resize((cells.size() * cell_bits_ + 7) / 8);
-  for (std::size_t column = 0; column < places.size(); ++column) {
-    const std::uint32_t place = places[column];
-    if (cell_bits_ == 4) {
-      bytes_[column / 2] |= static_cast<std::uint8_t>(place << column % 2 * 4);
-    } else if (cell_bits_ == 8) {
-      bytes_[column] = static_cast<std::uint8_t>(place);
-    } else {
-      bytes_[column * 2] = static_cast<std::uint8_t>(place);
-      bytes_[column * 2 + 1] = static_cast<std::uint8_t>(place >> 8);
+  if (cell_bits_ == 4) {
+    for (std::size_t column = 0; column < places.size(); ++column)
+      bytes_[column / 2] |= static_cast<std::uint8_t>(places[column] << column % 2 * 4);
+  } else if (cell_bits_ == 8) {
+    for (std::size_t column = 0; column < places.size(); ++column)
+      bytes_[column] = static_cast<std::uint8_t>(places[column]);
+  } else {
+    for (std::size_t column = 0; column < places.size(); ++column) {
+      bytes_[column * 2] = static_cast<std::uint8_t>(places[column]);
+      bytes_[column * 2 + 1] = static_cast<std::uint8_t>(places[column] >> 8);
     }
   }
+}
+
+void PackedRow::unpack(std::span<std::uint32_t> cells) const {
+  if (cell_bits_ == 4)
+    for (std::size_t column = 0; column < columns_; ++column)
+      cells[column] = palette_[bytes_[column / 2] >> column % 2 * 4 & 15];
+  else if (cell_bits_ == 8)
+    for (std::size_t column = 0; column < columns_; ++column) cells[column] = palette_[bytes_[column]];
+  else
+    for (std::size_t column = 0; column < columns_; ++column) cells[column] = (*this)[column];
 }
 
 std::uint64_t PackedRow::hash() const {
@@ -75,9 +86,11 @@ std::uint64_t PackedRow::hash() const {
 }
 
 void Matrix::write(std::span<std::uint32_t> cells) {
+  std::vector<std::uint32_t> plain(column_of.size());
   auto cell = cells.begin();
-  for (PackedRow& row : packed) {
-    for (const std::uint32_t peer : peer_of_column) *cell++ = row[peer];
+  for (const PackedRow& row : packed) {
+    row.unpack(plain);
+    for (const std::uint32_t peer : peer_of_column) *cell++ = plain[peer];
   }
   packed = {};
 }
@@ -114,11 +127,12 @@ void MatrixBuilder::add(std::span<const std::uint32_t> cells) {
 Matrix MatrixBuilder::finish() && {
   // A weighted sum is weak but lets the compiler work on many columns at once; equality is tested exactly.
   std::vector<std::uint64_t> hashes(classes_.peers.size());
+  std::vector<std::uint32_t> plain(classes_.peers.size());
   std::uint64_t weight = 1;
   for (std::uint32_t row = 0; row < matrix_.rows; ++row) {
     weight = mix(weight, matrix_.subject_of_row[row]) | 1;
-    matrix_.packed[row].for_each(
-        [&](std::size_t peer, std::uint32_t cell) { hashes[peer] += weight * cell; });
+    matrix_.packed[row].unpack(plain);
+    for (std::size_t peer = 0; peer < plain.size(); ++peer) hashes[peer] += weight * plain[peer];
   }
   matrix_.peer_of_column = group(
       hashes,

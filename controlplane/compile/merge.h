@@ -26,10 +26,8 @@ class PackedRow {
            : cell_bits_ == 16 ? palette_[bytes_[column * 2] | bytes_[column * 2 + 1] << 8]
                               : plain_[column];
   }
-  template <typename Visit>
-  void for_each(Visit visit) const {  // (column, cell)
-    for (std::size_t column = 0; column < columns_; ++column) visit(column, (*this)[column]);
-  }
+  /// All of them, as they were given.
+  void unpack(std::span<std::uint32_t> cells) const;
   /// The distinct cells; nothing where they are too many for a palette.
   std::span<const std::uint32_t> palette() const { return palette_; }
   std::uint64_t hash() const;
