@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "policies/load/anchors.h"
 #include "policies/load/nearest.h"
 #include "policies/load/problem.h"
 #include "policies/load/text.h"
@@ -54,7 +55,7 @@ class TreeBuilder {
   using Take = std::function<void(YamlNode)>;
 
   TreeBuilder(Report& report, const Limits& limits, const Take& take, bool remember = false)
-      : report_(report), limits_(limits), take_(take), remember_(remember) {}
+      : report_(report), limits_(limits), take_(take), remember_(remember), anchors_(limits.aliased_max) {}
 
   /// False: refused, the report says why.
   bool build(std::string_view text) {
@@ -87,7 +88,8 @@ class TreeBuilder {
  private:
   struct Open {
     YamlNode node;
-    std::optional<YamlNode> key;  // of a mapping: waits for its value
+    std::optional<YamlNode> key = {};  // of a mapping: waits for its value
+    std::string anchor = {};
   };
 
   std::string path_at(std::string_view text, const Problem& problem) const;
@@ -107,35 +109,59 @@ class TreeBuilder {
 
   bool add(const yaml_event_t& event) {
     switch (event.type) {
+      case YAML_DOCUMENT_START_EVENT:
+        anchors_.clear();
+        return true;
       case YAML_ALIAS_EVENT:
-        return refuse(event, "found the alias " +
-                                 quoted("*" + std::string(text_of(event.data.alias.anchor))) +
-                                 ", expected the value itself: aliases are not taken here");
+        return add_alias(event);
       case YAML_SCALAR_EVENT:
-        return is_bare(event, event.data.scalar.anchor, event.data.scalar.tag) && add_scalar(event);
+        return is_untagged(event, event.data.scalar.tag) && add_scalar(event);
       case YAML_SEQUENCE_START_EVENT:
-        return is_bare(event, event.data.sequence_start.anchor, event.data.sequence_start.tag) &&
-               open(event, NodeKind::kSequence);
+        return is_untagged(event, event.data.sequence_start.tag) &&
+               open(event, NodeKind::kSequence, event.data.sequence_start.anchor);
       case YAML_MAPPING_START_EVENT:
-        return is_bare(event, event.data.mapping_start.anchor, event.data.mapping_start.tag) &&
-               open(event, NodeKind::kMapping);
+        return is_untagged(event, event.data.mapping_start.tag) &&
+               open(event, NodeKind::kMapping, event.data.mapping_start.anchor);
       case YAML_MAPPING_END_EVENT:
         if (!check_duplicates(open_.back().node)) return false;
         [[fallthrough]];
       case YAML_SEQUENCE_END_EVENT:
-        return close();
+        return close(event);
       default:
         return true;  // the stream's and the documents' beginnings and ends
     }
   }
 
-  bool is_bare(const yaml_event_t& event, const yaml_char_t* anchor, const yaml_char_t* tag) {
-    if (anchor != nullptr)
-      return refuse(event, "found the anchor " + quoted("&" + std::string(text_of(anchor))) +
-                               ", expected a value: anchors are not taken here");
+  bool is_untagged(const yaml_event_t& event, const yaml_char_t* tag) {
     if (tag != nullptr && text_of(tag) != "!")
       return refuse(event,
                     "found the tag " + quoted(text_of(tag)) + ", expected a value: tags are not taken here");
+    return true;
+  }
+
+  bool keep(const yaml_event_t& event, std::string_view anchor, const YamlNode& value) {
+    return anchor.empty() || anchors_.keep(anchor, value) || refuse_more_aliased(event);
+  }
+  bool refuse_more_aliased(const yaml_event_t& event) {
+    return refuse(event, "found more than " + std::to_string(limits_.aliased_max) +
+                             " values below anchors and behind aliases, which is the limit of a file");
+  }
+  bool refuse_deeper(const yaml_event_t& event) {
+    return refuse(event, "found values nested deeper than " + std::to_string(limits_.depth_max) +
+                             " levels, which is the limit");
+  }
+
+  bool add_alias(const yaml_event_t& event) {
+    const std::string_view name = text_of(event.data.alias.anchor);
+    if (awaits_key()) return refuse(event, "found an alias as a key, expected a word");
+    const YamlNode* value = anchors_.find(name);
+    if (value == nullptr)
+      return refuse(event, "found the alias " + quoted("*" + std::string(name)) +
+                               ", expected one whose anchor is before it in the document, with its value");
+    if (!anchors_.count(*value)) return refuse_more_aliased(event);
+    if (open_.size() + Anchors::depth_of(*value) > limits_.depth_max) return refuse_deeper(event);
+    if (remember_) last_ = path();
+    add(*value);
     return true;
   }
 
@@ -167,6 +193,10 @@ class TreeBuilder {
     if (text.empty() && plain) stand_behind_key(*made);
     if (awaits_key() && made->kind == NodeKind::kNull)
       return refuse(event, "found nothing as a key, expected a word");
+    if (awaits_key() && plain && text == "<<")
+      return refuse(event, path() + (path().empty() ? "<<" : ".<<"),
+                    "found the merge key <<, expected the fields themselves");
+    if (!keep(event, text_of(scalar.anchor), *made)) return false;
     const bool is_key = awaits_key();
     if (remember_ && !is_key) last_ = path();
     add(std::move(*made));
@@ -183,15 +213,13 @@ class TreeBuilder {
     left_out.column = key.column + static_cast<std::uint32_t>(key.scalar.size()) + 1;
   }
 
-  bool open(const yaml_event_t& event, NodeKind kind) {
-    if (open_.size() >= limits_.depth_max)
-      return refuse(event, "found values nested deeper than " + std::to_string(limits_.depth_max) +
-                               " levels, which is the limit");
+  bool open(const yaml_event_t& event, NodeKind kind, const yaml_char_t* anchor) {
+    if (open_.size() >= limits_.depth_max) return refuse_deeper(event);
     if (awaits_key())
       return refuse(event, std::string("found ") + (kind == NodeKind::kMapping ? "a mapping" : "a list") +
                                " as a key, expected a word");
     auto made = node(event, kind);
-    if (made) open_.push_back({std::move(*made), std::nullopt});
+    if (made) open_.push_back({std::move(*made), std::nullopt, std::string(text_of(anchor))});
     return made.has_value();
   }
 
@@ -199,9 +227,11 @@ class TreeBuilder {
     return !open_.empty() && open_.back().node.kind == NodeKind::kMapping && !open_.back().key;
   }
 
-  bool close() {
+  bool close(const yaml_event_t& event) {
     YamlNode done = std::move(open_.back().node);
+    const std::string anchor = std::move(open_.back().anchor);
     open_.pop_back();
+    if (!keep(event, anchor, done)) return false;
     add(std::move(done));
     return true;
   }
@@ -253,6 +283,7 @@ class TreeBuilder {
   std::string last_;
   std::size_t nodes_ = 0;
   std::vector<Open> open_;
+  Anchors anchors_;
 };
 
 /// The field in which the text breaks off.

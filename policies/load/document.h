@@ -1,10 +1,11 @@
 // YAML as we take it: a strict tree, bounded in size, with a place for every node.
 //
 // libyaml scans and parses; its event stream builds this tree, and everything that could change a meaning
-// unseen is refused: anchors and aliases, explicit tags, duplicate keys, keys that are not scalars, tabs in
+// unseen is refused: explicit tags, duplicate keys, keys that are not scalars, merge keys (<<), tabs in
 // indentation, bytes that are not UTF-8 (a byte order mark may come first). Whether a scalar was quoted is kept,
-// so that its reader can tell the string "no" from the word no. Time is linear in the text, memory in its largest
-// document, and both are bounded by Limits. Errors name the field that was being read.
+// so that its reader can tell the string "no" from the word no. An alias is read as its anchor's value, and how
+// much a file may repeat so is bounded. Time is linear in the text, memory in its largest document, and both are
+// bounded by Limits. Errors name the field that was being read.
 #pragma once
 
 #include <cstddef>
@@ -44,6 +45,7 @@ struct Member {
 struct Limits {
   std::size_t file_bytes_max = std::size_t{64} << 20;
   std::size_t nodes_max = 4'000'000;  // of one file: 30,000 large policies, or 64 MiB of kubectl's YAML
+  std::size_t aliased_max = 100'000;  // of these: below anchors, and behind aliases
   std::size_t depth_max = 64;
 };
 

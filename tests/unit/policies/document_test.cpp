@@ -88,12 +88,10 @@ TEST(Document, a_file_that_is_cut_off_is_refused) {
 
 TEST(Document, every_refusal_names_the_field) {
   const std::string head = "spec:\n  ports:\n  - port: 80\n";
-  EXPECT_EQ(parse_refusal(head + "  - port: *x\n"),
-            "f:4:11: spec.ports[1].port: found the alias \"*x\", expected the value itself: aliases are not "
-            "taken here");
   EXPECT_EQ(
-      parse_refusal(head + "  - port: &x 81\n"),
-      "f:4:11: spec.ports[1].port: found the anchor \"&x\", expected a value: anchors are not taken here");
+      parse_refusal(head + "  - port: *x\n"),
+      "f:4:11: spec.ports[1].port: found the alias \"*x\", expected one whose anchor is before it in the "
+      "document, with its value");
   EXPECT_EQ(
       parse_refusal(head + "  - port: !!int 81\n"),
       "f:4:11: spec.ports[1].port: found the tag \"tag:yaml.org,2002:int\", expected a value: tags are not "
@@ -128,6 +126,48 @@ TEST(Document, a_key_has_a_colon) {
   EXPECT_EQ(parse_refusal("a: b\nc"), "f:2:1: found \"c\", expected a key, a colon and its value");
   EXPECT_EQ(parse_refusal("? a\n"), "");  // which is to say "a:"
   EXPECT_EQ(parse_refusal("a:\nb: {c: , d: }\ne:"), "");
+}
+
+TEST(Document, an_alias_is_the_value_of_its_anchor) {
+  Report report("f");
+  const auto documents =
+      parse_text("a: &x {k: [&y v, 'no']}\nb: *x\n&z c: *y\nd: &x w\ne: *x\nf: *z\ng: [&n , *n]\n", report);
+  ASSERT_TRUE(report.empty()) << format(report.errors()[0]);
+  const YamlNode& root = documents[0];
+  EXPECT_EQ(root.find("b")->find("k")->items[0].scalar, "v");
+  EXPECT_FALSE(root.find("b")->find("k")->items[1].plain);
+  EXPECT_EQ(root.find("b")->line, 1u) << "where it is written";
+  EXPECT_EQ(root.find("c")->scalar, "v");
+  EXPECT_EQ(root.find("e")->scalar, "w") << "the latest of that name";
+  EXPECT_EQ(root.find("f")->scalar, "c");
+  EXPECT_EQ(root.find("g")->items[1].kind, NodeKind::kNull);
+}
+
+TEST(Document, aliases_are_bounded_and_come_after_their_anchors) {
+  const std::string none =
+      "found the alias \"*x\", expected one whose anchor is before it in the document, with its value";
+  EXPECT_EQ(parse_refusal("a: *x\nb: &x c\n"), "f:1:4: a: " + none);
+  EXPECT_EQ(parse_refusal("a: &x\n  b: *x\n"), "f:2:6: a.b: " + none);
+  EXPECT_EQ(parse_refusal("a: &x b\n---\na: *x\n"), "f:3:4: a: " + none);
+  EXPECT_EQ(parse_refusal("a: &x {b: c}\nd: {<<: *x}\n"),
+            "f:2:5: d.<<: found the merge key <<, expected the fields themselves");
+  EXPECT_EQ(parse_refusal("a: {'<<': b}\n"), "");
+  EXPECT_EQ(parse_refusal("a: &x b\n*x : c\n"), "f:2:1: found an alias as a key, expected a word");
+  std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
+  for (int i = 1; i < 20; ++i) {
+    const std::string before = "*a" + std::to_string(i - 1);
+    bomb += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [";
+    for (int j = 0; j < 10; ++j) bomb += before + (j < 9 ? ", " : "]\n");
+  }
+  EXPECT_EQ(
+      parse_refusal(bomb),
+      "f:5:40: a4[6]: found more than 100000 values below anchors and behind aliases, which is the limit of "
+      "a file");
+  std::string deep = "a0: &a0 [x]\n";
+  for (int i = 1; i < 80; ++i)
+    deep += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [*a" + std::to_string(i - 1) + "]\n";
+  EXPECT_EQ(parse_refusal(deep),
+            "f:64:12: a63[0]: found values nested deeper than 64 levels, which is the limit");
 }
 
 TEST(Document, a_byte_order_mark_may_come_first) {
