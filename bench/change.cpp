@@ -20,6 +20,7 @@
 #include "bench/cluster.h"
 #include "bench/dataplane.h"
 #include "controlplane/compile/compiler.h"
+#include "controlplane/compile/memory.h"
 #include "controlplane/publish/publisher.h"
 
 namespace bulkhead::bench {
@@ -196,6 +197,7 @@ void print(const Options& options, const std::vector<Event>& events) {
 }  // namespace
 
 int run(int argc, char** argv) {
+  compile::keep_freed_memory();  // as the control plane does
   namespace po = boost::program_options;
   Options options;
   Shape& shape = options.shape;

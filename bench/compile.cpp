@@ -22,6 +22,7 @@
 #include <string>
 
 #include "bench/cluster.h"
+#include "controlplane/compile/memory.h"
 
 namespace bulkhead::compile {
 namespace {
@@ -106,7 +107,9 @@ BENCHMARK(full_compile)
 BENCHMARK(full_compile_of_many_kinds)
     ->Apply(described)
     ->Args({30'000, 6'000, 1'000, 30'000, 100})
-    ->Args({75'000, 20'000, 1'000, 100'000, 100});
+    ->Args({75'000, 20'000, 1'000, 100'000, 100})
+    ->Args({30'000, 6'000, 1'000, 30'000, 500})
+    ->Args({12'000, 6'000, 300, 30'000, 1'500});
 BENCHMARK(full_compile_with_tiers)
     ->Apply(described)
     ->Args({1'000, 1'000, 50, 1'000, 100})
@@ -123,4 +126,11 @@ BENCHMARK(series_identities)->Apply(described)->Apply([](benchmark::internal::Be
 }  // namespace
 }  // namespace bulkhead::compile
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  bulkhead::compile::keep_freed_memory();  // as the control plane does
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return 0;
+}

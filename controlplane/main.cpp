@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "controlplane/compile/memory.h"
 #include "controlplane/config/config.h"
 #include "controlplane/publish/fd.h"
 #include "controlplane/reconcile/loop.h"
@@ -49,6 +50,7 @@ int check(const config::Config& config) {
 }
 
 int run(const config::Config& config) {
+  compile::keep_freed_memory();
   std::filesystem::create_directories(config.run_directory);
   std::filesystem::create_directories(config.state_directory);
   // Two control planes with one state would give ports each other's keys.

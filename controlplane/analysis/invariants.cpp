@@ -54,11 +54,12 @@ class Walk {
     for (const std::uint32_t receiver : receivers) {
       const Crowd& to = crowds_.crowds[receiver];
       const bool by_row = never_ && to.subject[image::kIngress] != image::kNoSubject;
-      const std::uint32_t* row =
-          by_row ? verdicts_.row(kAfter, image::kIngress, to.subject[image::kIngress]) : nullptr;
+      const image::View& view = space_.view(kAfter);
       const std::uint8_t* kept_by = by_row ? fine_rule_sets(asked_of(to)) : nullptr;
       for (std::size_t i = 0; i < senders.size(); ++i) {
-        if (by_row && result_.anybody && kept_by[row[columns[i]]] != 0) continue;
+        if (by_row && result_.anybody &&
+            kept_by[image::rule_set(view, image::kIngress, to.subject[image::kIngress], columns[i])] != 0)
+          continue;
         const std::uint32_t sender = senders[i];
         const Crowd& from = crowds_.crowds[sender];
         if (!crowds_.meant(from, to) || !(from.judged_here || to.judged_here)) continue;

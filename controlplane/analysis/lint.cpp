@@ -275,10 +275,9 @@ class Linter {
       if ((record.flags & image::kRecordNode) == 0) met_beside_nodes[record.peer[image::kEgress]] = true;
     }
     const auto judged = [&](std::uint32_t subject) {
-      const std::uint32_t* row = view.matrix[image::kEgress] + std::uint64_t{subject} * columns;
       Resolving all;
       for (std::uint32_t column = 0; column < columns; ++column) {
-        const Resolving& each = resolves[row[column]];
+        const Resolving& each = resolves[image::rule_set(view, image::kEgress, subject, column)];
         all.udp = all.udp || (met[column] && each.udp);
         all.tcp = all.tcp || (met[column] && each.tcp);
         all.anything = all.anything || (met_beside_nodes[column] && each.anything);
@@ -341,10 +340,10 @@ class Linter {
         return false;
       };
       for (std::uint32_t subject = 0; subject < subjects.size(); ++subject) {
-        const std::uint32_t* row = view.matrix[direction] + std::uint64_t{subject} * peers.size();
         for (std::uint32_t peer = 0; peer < peers.size(); ++peer) {
-          if (looked_at[row[peer]] || !can_meet(subject, peer)) continue;
-          looked_at[row[peer]] = true;
+          const std::uint32_t rule_set = image::rule_set(view, direction, subject, peer);
+          if (looked_at[rule_set] || !can_meet(subject, peer)) continue;
+          looked_at[rule_set] = true;
           for (const PortClass& port : space.ports())
             decides[image::decide(view, direction, subject, peer, port.number[kAfter]) & ~image::kAllowBit] =
                 true;

@@ -58,16 +58,10 @@ class Verdicts {
   std::uint32_t end(std::uint32_t side, std::uint32_t direction, std::uint32_t subject,
                     std::uint32_t peer) const {
     if (subject == image::kNoSubject) return PortSets::kAll;
-    const image::View& view = space_.view(side);
-    const std::uint64_t columns = view.policy->peer_classes[direction];
-    return set_of_[side][view.matrix[direction][subject * columns + peer]];
+    return set_of_[side][image::rule_set(space_.view(side), direction, subject, peer)];
   }
 
-  /// Rule sets by peer class, as one subject class judges; and the set of ports that a rule set allows.
-  const std::uint32_t* row(std::uint32_t side, std::uint32_t direction, std::uint32_t subject) const {
-    const image::View& view = space_.view(side);
-    return view.matrix[direction] + std::uint64_t{subject} * view.policy->peer_classes[direction];
-  }
+  /// By rule set: the set of ports that it allows.
   const std::vector<std::uint32_t>& sets_of_rule_sets(std::uint32_t side) const { return set_of_[side]; }
 
   /// What both ends allow, from one address class to another that is not the same endpoint.

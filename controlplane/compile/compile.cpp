@@ -5,7 +5,7 @@
 namespace bulkhead::compile {
 
 std::variant<Output, Refusal> compile(const Input& input) {
-  return Compiler().compile(input);
+  return Compiler::compile_once(input);
 }
 
 }  // namespace bulkhead::compile

@@ -87,30 +87,44 @@ bool have_own_numbers(const Profiles& profiles) {
 
 }  // namespace
 
+Output Compiler::make(const Input& input, std::optional<Kept>* kept) {
+  Census census = take_census(input);
+  PolicyIndex policies(input.policies);
+  Pass pass(input, policies.relevant(census), census);
+  const Profiles profiles = see(census, pass.blocks(), pass.rules().quarantine_of);
+  pass.judge(profiles);
+  Binding binding;
+  if (kept != nullptr && *kept) binding = std::move((*kept)->binding);
+  if (kept != nullptr) kept->reset();
+  bind(census, profiles, binding);
+  Output output = pass.output(profiles, binding.numbers());
+  output.image.shards = binding.build(input.limits.section_bytes_max);
+  if (kept == nullptr) return output;
+  const bool can_change =
+      input.quarantines.empty() && input.subjects_too == nullptr && have_own_numbers(profiles);
+  auto also_nodes = shadowed(input, binding);
+  kept->emplace(Kept{output, std::move(binding), Population(census, profiles), pass.blocks(),
+                     std::move(policies), can_change, std::move(also_nodes), input.limits.section_bytes_max});
+  return output;
+}
+
 std::variant<Output, Refusal> Compiler::compile(const Input& input) {
   try {
-    Census census = take_census(input);
-    PolicyIndex policies(input.policies);
-    Pass pass(input, policies.relevant(census), census);
-    const Profiles profiles = see(census, pass.blocks(), pass.rules().quarantine_of);
-    pass.judge(profiles);
-    Binding binding;
-    if (kept_) binding = std::move(kept_->binding);
-    kept_.reset();
-    bind(census, profiles, binding);
-    Output output = pass.output(profiles, binding.numbers());
-    output.image.shards = binding.build(input.limits.section_bytes_max);
-    const bool can_change =
-        input.quarantines.empty() && input.subjects_too == nullptr && have_own_numbers(profiles);
-    auto also_nodes = shadowed(input, binding);
-    kept_.emplace(Kept{output, std::move(binding), Population(census, profiles), pass.blocks(),
-                       std::move(policies), can_change, std::move(also_nodes),
-                       input.limits.section_bytes_max});
-    return output;
+    return make(input, &kept_);
   } catch (const Refused& refused) {
     return Refusal{refused.reason};
   } catch (const std::bad_alloc&) {
     kept_.reset();  // it may have been half taken over
+    return Refusal{"not enough memory to compile"};
+  }
+}
+
+std::variant<Output, Refusal> Compiler::compile_once(const Input& input) {
+  try {
+    return make(input, nullptr);
+  } catch (const Refused& refused) {
+    return Refusal{refused.reason};
+  } catch (const std::bad_alloc&) {
     return Refusal{"not enough memory to compile"};
   }
 }

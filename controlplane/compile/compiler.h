@@ -54,6 +54,9 @@ class Compiler {
   /// After a refusal compile() is due again.
   std::variant<Output, Refusal> compile(const Input& input);
 
+  /// The same, and nothing is kept.
+  static std::variant<Output, Refusal> compile_once(const Input& input);
+
   /// `input` is what there is now, of whose endpoints it does not look at any. Nothing: compile() is due. Requires that
   /// everything but `changes` is as it was; a rule that expires is a change to its policy.
   std::optional<Output> change(const Input& input, const Changes& changes);
@@ -69,6 +72,7 @@ class Compiler {
     std::vector<policies::AddressBytes> shadowed;  // of nodes, where an endpoint has them too; ascending
     std::uint64_t section_bytes_max = 0;
   };
+  static Output make(const Input& input, std::optional<Kept>* kept);
   bool change_kept(const Input& input, const Changes& changes);
   /// As the two say it, where the node that compiles is `own_node`.
   Resident resident(const Placed& placed, std::span<const policies::AddressBytes> addresses, bool every,

@@ -136,7 +136,9 @@ image::PolicyTables policy_tables(const Compiled& compiled) {
     Matrix& matrix = compiled.rule_sets.matrices[direction];
     tables.subject_classes[direction] = matrix.rows;
     tables.peer_classes[direction] = matrix.columns;
-    tables.write_matrix[direction] = [&matrix](std::span<std::uint32_t> cells) { matrix.write(cells); };
+    tables.read_row[direction] = [&matrix](std::uint32_t row, std::span<std::uint32_t> cells) {
+      matrix.read(row, cells);
+    };
     emit_subjects(compiled, direction, isolating, governing, tables);
   }
   tables.isolating = std::move(isolating).take_items();

@@ -85,14 +85,11 @@ std::uint64_t PackedRow::hash() const {
   return mix(hash, std::string_view(reinterpret_cast<const char*>(bytes_.data()), bytes_.size()));
 }
 
-void Matrix::write(std::span<std::uint32_t> cells) {
+void Matrix::read(std::uint32_t row, std::span<std::uint32_t> cells) const {
   std::vector<std::uint32_t> plain(column_of.size());
+  packed[row].unpack(plain);
   auto cell = cells.begin();
-  for (const PackedRow& row : packed) {
-    row.unpack(plain);
-    for (const std::uint32_t peer : peer_of_column) *cell++ = plain[peer];
-  }
-  packed = {};
+  for (const std::uint32_t peer : peer_of_column) *cell++ = plain[peer];
 }
 
 MatrixBuilder::MatrixBuilder(const ClassesDirection& classes, std::uint64_t bytes_max)

@@ -1,7 +1,7 @@
 // Equal rows and equal columns of a matrix, stored once.
 //
 // Rows come one after another and most tell few peers apart, so each is kept as small numbers into a palette of its
-// own. At full width the matrix exists in the image only.
+// own. At full width the matrix exists nowhere.
 #pragma once
 
 #include <cstdint>
@@ -49,8 +49,8 @@ struct Matrix {
   std::vector<std::uint32_t> peer_of_column;  // one peer class for each column
   std::vector<PackedRow> packed;              // by row; cells by peer class
 
-  /// [row][column] -> rule set. The rows are gone then.
-  void write(std::span<std::uint32_t> cells);
+  /// [column] -> rule set.
+  void read(std::uint32_t row, std::span<std::uint32_t> cells) const;
 };
 
 class MatrixBuilder {

@@ -22,7 +22,6 @@ struct Source {
   const void* data;
   std::uint64_t count;
   std::size_t element_bytes;
-  const std::function<void(std::span<std::uint32_t>)>* write = nullptr;  // instead of data
 };
 
 template <class Range>
@@ -30,14 +29,6 @@ Source source(const Range& elements) {
   using T = std::remove_cvref_t<decltype(*elements.data())>;
   static_assert(std::has_unique_object_representations_v<T>);  // no padding that would make bytes differ
   return {elements.data(), elements.size(), sizeof(T)};
-}
-
-Source matrix_source(const PolicyTables& tables, std::uint32_t direction) {
-  if (!tables.write_matrix[direction]) return source(tables.matrix[direction]);
-  assert(tables.matrix[direction].empty());
-  const std::uint64_t cells =
-      std::uint64_t{tables.subject_classes[direction]} * tables.peer_classes[direction];
-  return {nullptr, cells, sizeof(std::uint32_t), &tables.write_matrix[direction]};
 }
 
 const char* section_name(SectionKind kind) {
@@ -82,10 +73,7 @@ Section lay_out(Header header, std::initializer_list<Source> sources, const Limi
   std::vector<std::byte> section(header.bytes);
   next = sources.begin();
   for_each_table(header, [&](const char*, const TableRef& ref, std::size_t element_bytes) {
-    if (next->count != 0 && next->write != nullptr)
-      (*next->write)({reinterpret_cast<std::uint32_t*>(section.data() + ref.offset), next->count});
-    else if (next->count != 0)
-      std::memcpy(section.data() + ref.offset, next->data, next->count * element_bytes);
+    if (next->count != 0) std::memcpy(section.data() + ref.offset, next->data, next->count * element_bytes);
     ++next;
   });
   std::memcpy(section.data(), &header, sizeof header);
@@ -192,56 +180,125 @@ Records place_records(const PolicyTables& tables) {
   }
 }
 
-/// The rows of `verdicts` and `audited` in pages, equal ones once, in order of first use.
-struct VerdictPages {
-  std::vector<std::uint32_t> of_row;
-  std::vector<Decision> pages;
-  std::vector<std::uint32_t> audited_of;
-};
-
-class Pager {
+/// Rows of numbers in pages, equal ones once, in order of first use.
+template <std::uint32_t kWidth>
+class Pages {
  public:
-  explicit Pager(std::uint32_t port_classes) : port_classes_(port_classes) {}
+  /// So many items may come, equal pages left aside.
+  void expect(std::size_t items) { items_.reserve(items); }
 
-  VerdictPages run(const PolicyTables& tables) {
-    assert(tables.verdicts.size() == std::uint64_t{tables.rule_sets} * port_classes_);
-    for (std::uint64_t row = 0; row < tables.rule_sets; ++row) add(tables.verdicts, row);
-    const std::uint64_t audited = port_classes_ == 0 ? 0 : tables.audited.size() / port_classes_;
-    for (std::uint64_t row = 0; row < audited; ++row) add(tables.audited, row);
-    for (std::uint32_t rule_set = 0; rule_set < tables.audited_of.size(); ++rule_set) {
-      const std::uint32_t row = tables.audited_of[rule_set];
-      result_.audited_of.push_back(row == 0 ? rule_set : tables.rule_sets + row - 1);
-    }
-    return std::move(result_);
+  /// Appends the row's pages to `of_row`.
+  void add(std::span<const std::uint32_t> row, std::vector<std::uint32_t>& of_row) {
+    for (; row.size() >= kWidth; row = row.subspan(kWidth)) of_row.push_back(number(row.data()));
+    if (row.empty()) return;
+    std::uint32_t last[kWidth] = {};
+    std::copy(row.begin(), row.end(), last);
+    of_row.push_back(number(last));
   }
+  const std::vector<std::uint32_t>& items() const { return items_; }
 
  private:
-  using Page = std::array<Decision, kVerdictPage>;
-  struct PageHash {
-    std::size_t operator()(const Page& page) const {
-      std::uint64_t hash = 0;
-      for (const Decision decision : page)
-        hash = (hash ^ decision) * 0x9e37'79b9'7f4a'7c15u, hash ^= hash >> 32;
-      return hash;
+  std::uint32_t number(const std::uint32_t* page) {
+    if (hashes_.size() * 2 >= slots_.size()) grow();
+    const std::uint64_t hash = hash_of(page);
+    std::size_t slot = hash & (slots_.size() - 1);
+    for (; slots_[slot] != 0; slot = (slot + 1) & (slots_.size() - 1)) {
+      const std::uint32_t known = slots_[slot] - 1;
+      if (hashes_[known] == hash &&
+          std::memcmp(items_.data() + std::size_t{known} * kWidth, page, kWidth * sizeof *page) == 0)
+        return known;
     }
-  };
+    const auto made = static_cast<std::uint32_t>(hashes_.size());
+    slots_[slot] = made + 1;
+    hashes_.push_back(hash);
+    items_.insert(items_.end(), page, page + kWidth);
+    return made;
+  }
 
-  void add(const std::vector<Decision>& rows, std::uint64_t row) {
-    for (std::uint32_t first = 0; first < port_classes_; first += kVerdictPage) {
-      Page page{};
-      std::copy_n(rows.begin() + static_cast<std::ptrdiff_t>(row * port_classes_ + first),
-                  std::min(kVerdictPage, port_classes_ - first), page.begin());
-      const auto [known, is_new] =
-          known_.try_emplace(page, static_cast<std::uint32_t>(result_.pages.size() / kVerdictPage));
-      if (is_new) result_.pages.insert(result_.pages.end(), page.begin(), page.end());
-      result_.of_row.push_back(known->second);
+  /// In lanes, which a processor works on at once.
+  static std::uint64_t hash_of(const std::uint32_t* page) {
+    constexpr std::size_t kLanes = 4;
+    std::uint64_t lanes[kLanes] = {1, 2, 3, 4};
+    for (std::size_t i = 0; i < kWidth; i += kLanes)
+      for (std::size_t lane = 0; lane < kLanes; ++lane) {
+        lanes[lane] = (lanes[lane] ^ page[i + lane]) * 0x9e37'79b9'7f4a'7c15u;
+        lanes[lane] ^= lanes[lane] >> 32;
+      }
+    std::uint64_t hash = 0;
+    for (const std::uint64_t lane : lanes) {
+      hash = (hash ^ lane) * 0xd6e8'feb8'6659'fd93u;
+      hash ^= hash >> 32;
+    }
+    return hash;
+  }
+
+  void grow() {
+    slots_.assign(slots_.size() * 4, 0);
+    for (std::uint32_t known = 0; known < hashes_.size(); ++known) {
+      std::size_t slot = hashes_[known] & (slots_.size() - 1);
+      while (slots_[slot] != 0) slot = (slot + 1) & (slots_.size() - 1);
+      slots_[slot] = known + 1;
     }
   }
 
-  const std::uint32_t port_classes_;
-  std::unordered_map<Page, std::uint32_t, PageHash> known_;
-  VerdictPages result_;
+  std::vector<std::uint32_t> slots_ = std::vector<std::uint32_t>(256);  // 0 is free, else a number plus 1
+  std::vector<std::uint64_t> hashes_;                                   // by number
+  std::vector<std::uint32_t> items_;
 };
+
+/// The rows of `verdicts` and `audited`.
+struct VerdictPages {
+  std::vector<std::uint32_t> of_row, audited_of;
+  Pages<kVerdictPage> pages;
+};
+
+VerdictPages page_verdicts(const PolicyTables& tables) {
+  VerdictPages result;
+  const auto add = [&](const std::vector<Decision>& rows) {
+    for (std::size_t first = 0; first < rows.size(); first += tables.port_classes)
+      result.pages.add(std::span(rows).subspan(first, tables.port_classes), result.of_row);
+  };
+  assert(tables.verdicts.size() == std::uint64_t{tables.rule_sets} * tables.port_classes);
+  add(tables.verdicts);
+  add(tables.audited);
+  for (std::uint32_t rule_set = 0; rule_set < tables.audited_of.size(); ++rule_set) {
+    const std::uint32_t row = tables.audited_of[rule_set];
+    result.audited_of.push_back(row == 0 ? rule_set : tables.rule_sets + row - 1);
+  }
+  return result;
+}
+
+/// The rows of both matrices.
+struct CellPages {
+  std::vector<std::uint32_t> of_row[kDirections];
+  Pages<kCellPage> pages;
+};
+
+CellPages page_cells(const PolicyTables& tables) {
+  CellPages result;
+  std::size_t cells = 0;
+  for (std::uint32_t direction = 0; direction < kDirections; ++direction)
+    cells += std::size_t{tables.subject_classes[direction]} * tables.peer_classes[direction];
+  result.pages.expect(cells / 4);
+  std::vector<std::uint32_t> row;
+  for (std::uint32_t direction = 0; direction < kDirections; ++direction) {
+    const std::uint32_t columns = tables.peer_classes[direction];
+    const auto& plain = tables.matrix[direction];
+    assert(tables.read_row[direction] ||
+           plain.size() == std::uint64_t{tables.subject_classes[direction]} * columns);
+    row.resize(columns);
+    for (std::uint32_t number = 0; number < tables.subject_classes[direction]; ++number) {
+      if (tables.read_row[direction]) {
+        tables.read_row[direction](number, row);
+        result.pages.add(row, result.of_row[direction]);
+      } else {
+        result.pages.add(std::span(plain).subspan(std::size_t{number} * columns, columns),
+                         result.of_row[direction]);
+      }
+    }
+  }
+  return result;
+}
 
 }  // namespace
 
@@ -335,7 +392,8 @@ Section build_policy(const PolicyTables& tables, const Limits& limits) {
   if (!trie)
     return Refusal{too_large(SectionKind::kPolicy, "more than " + std::to_string(bytes_max), bytes_max,
                              "trie with " + std::to_string(tables.blocks.size()) + " address blocks")};
-  const VerdictPages verdicts = Pager(tables.port_classes).run(tables);
+  const VerdictPages verdicts = page_verdicts(tables);
+  const CellPages cells = page_cells(tables);
   auto header = new_header<PolicyHeader>(SectionKind::kPolicy);
   header.port_classes = tables.port_classes;
   header.rule_sets = tables.rule_sets;
@@ -348,15 +406,28 @@ Section build_policy(const PolicyTables& tables, const Limits& limits) {
   header.record_homes = records.homes;
   header.trie_root_v4 = trie->root_v4;
   header.trie_root_v6 = trie->root_v6;
-  Section section = lay_out(
-      header,
-      {source(tables.page_of), source(tables.pages), matrix_source(tables, kIngress),
-       matrix_source(tables, kEgress), source(verdicts.of_row), source(verdicts.pages),
-       source(tables.passed_of), source(tables.passed), source(verdicts.audited_of),
-       source(tables.subjects[kIngress]), source(tables.subjects[kEgress]), source(tables.policies),
-       source(tables.rules), source(tables.isolating), source(tables.governing), source(records.table),
-       source(records.meanings), source(trie->entries), source(tables.strings.bytes())},
-      limits);
+  Section section = lay_out(header,
+                            {source(tables.page_of),
+                             source(tables.pages),
+                             source(cells.of_row[kIngress]),
+                             source(cells.of_row[kEgress]),
+                             source(cells.pages.items()),
+                             source(verdicts.of_row),
+                             source(verdicts.pages.items()),
+                             source(tables.passed_of),
+                             source(tables.passed),
+                             source(verdicts.audited_of),
+                             source(tables.subjects[kIngress]),
+                             source(tables.subjects[kEgress]),
+                             source(tables.policies),
+                             source(tables.rules),
+                             source(tables.isolating),
+                             source(tables.governing),
+                             source(records.table),
+                             source(records.meanings),
+                             source(trie->entries),
+                             source(tables.strings.bytes())},
+                            limits);
   return section;
 }
 

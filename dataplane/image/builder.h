@@ -66,8 +66,8 @@ struct PolicyTables {
   std::uint32_t subject_classes[kDirections] = {};
   std::uint32_t peer_classes[kDirections] = {};
   std::vector<std::uint32_t> matrix[kDirections];
-  /// In place of `matrix`: fills all its cells. So that the largest of all tables lies in memory once.
-  std::function<void(std::span<std::uint32_t>)> write_matrix[kDirections];
+  /// In place of `matrix`: fills one row. So that the largest of all tables never lies in memory as a whole.
+  std::function<void(std::uint32_t row, std::span<std::uint32_t> cells)> read_row[kDirections];
   std::uint32_t rule_sets = 0;
   std::vector<Decision> verdicts;
   std::vector<std::uint32_t> passed_of;  // empty, or by rule set

@@ -20,7 +20,7 @@
 //     profile ──hashed records──► record {identity, meaning {subject and peer class per direction}}
 //     address ──(nobody's)── trie of address blocks ──► record
 //     (protocol, port) ── pages ──► port class
-//     matrix[direction][subject class][peer class] ──► rule set
+//     cells[matrix[direction][subject class][peer class / 8]][peer class % 8] ──► rule set
 //     verdicts[verdict_pages[rule set][port class / 16]][port class % 16] ──► allow | rule ──► policy, file:line, words
 //     likewise by audited_of[rule set] ──► the verdict were every audited policy enforced
 //     passed[passed_of[rule set]][port class] ──► the rules that passed it on to that verdict; for people only
@@ -145,12 +145,12 @@ static_assert(sizeof(SubjectClass) == 24);
 using Decision = std::uint32_t;
 inline constexpr Decision kAllowBit = 0x8000'0000u;
 
-/// Rule sets that differ about a few ports share the pages of all others.
-inline constexpr std::uint32_t kVerdictPage = 16;
+/// Rule sets that differ about a few ports, and subjects that differ about a few peers, share the pages of all others.
+inline constexpr std::uint32_t kVerdictPage = 16, kCellPage = 8;
 
 /// Pages of a row.
-constexpr std::uint32_t verdict_width(std::uint32_t port_classes) {
-  return port_classes / kVerdictPage + (port_classes % kVerdictPage != 0 ? 1 : 0);
+constexpr std::uint32_t pages_of(std::uint32_t columns, std::uint32_t page) {
+  return columns / page + (columns % page != 0 ? 1 : 0);
 }
 
 /// An element of `passed`: the rules that passed a packet on before `verdicts` decided it, 0 where none did.
@@ -232,12 +232,14 @@ struct PolicyHeader {
   abi::Address
       gateway_v4;  // the data plane's own addresses: they answer ping and send ICMP errors; zero: none
   abi::Address gateway_v6;
-  std::uint64_t record_homes;    // where profiles are at home in records, less than 2^32
-  std::uint32_t trie_root_v4;    // entered with byte 12 of the mapped address
-  std::uint32_t trie_root_v6;    // entered with byte 0
-  TableRef page_of;              // uint16_t [kProtocolSlots * 256]
-  TableRef pages;                // uint16_t [n * kPageEntries]
-  TableRef matrix[kDirections];  // uint32_t [subject_classes * peer_classes] -> rule set
+  std::uint64_t record_homes;  // where profiles are at home in records, less than 2^32
+  std::uint32_t trie_root_v4;  // entered with byte 12 of the mapped address
+  std::uint32_t trie_root_v6;  // entered with byte 0
+  TableRef page_of;            // uint16_t [kProtocolSlots * 256]
+  TableRef pages;              // uint16_t [n * kPageEntries]
+  TableRef matrix
+      [kDirections];  // uint32_t [subject_classes * peer_classes / kCellPage, rounded up] -> page of cells
+  TableRef cells;     // uint32_t [pages * kCellPage] -> rule set; 0 behind the last peer class
   TableRef
       verdict_pages;  // uint32_t [rows * port_classes / kVerdictPage, rounded up] -> page of verdicts; a row for
                       // each rule set, then those that audited_of leads to

@@ -31,6 +31,7 @@ void for_each_table(Header& header, Visit visit) {
   visit("pages", header.pages, sizeof(std::uint16_t));
   visit("matrix[ingress]", header.matrix[kIngress], sizeof(std::uint32_t));
   visit("matrix[egress]", header.matrix[kEgress], sizeof(std::uint32_t));
+  visit("cells", header.cells, sizeof(std::uint32_t));
   visit("verdict_pages", header.verdict_pages, sizeof(std::uint32_t));
   visit("verdicts", header.verdicts, sizeof(Decision));
   visit("passed_of", header.passed_of, sizeof(std::uint32_t));

@@ -40,6 +40,8 @@ struct View {
   const std::uint16_t* page_of = nullptr;
   const std::uint16_t* pages = nullptr;
   const std::uint32_t* matrix[kDirections] = {};
+  std::uint32_t matrix_width[kDirections] = {};  // pages of a row
+  const std::uint32_t* cells = nullptr;
   const std::uint32_t* verdict_pages = nullptr;
   std::uint32_t verdict_width = 0;  // pages of a row
   const Decision* verdicts = nullptr;
@@ -234,21 +236,27 @@ inline Decision answer(const View& view, std::uint32_t row, std::uint32_t port_c
   return view.verdicts[std::uint64_t{page} * kVerdictPage + port_class % kVerdictPage];
 }
 
+/// What a subject class asks a peer class by.
+inline std::uint32_t rule_set(const View& view, std::uint32_t direction, std::uint32_t subject,
+                              std::uint32_t peer) {
+  const std::uint32_t page =
+      view.matrix[direction][std::uint64_t{subject} * view.matrix_width[direction] + peer / kCellPage];
+  return view.cells[std::uint64_t{page} * kCellPage + peer % kCellPage];
+}
+
 inline Decision decide(const View& view, std::uint32_t direction, std::uint32_t subject, std::uint32_t peer,
                        std::uint32_t port_class) {
   if (subject == kNoSubject) return kAllowBit;
-  const std::uint32_t columns = view.policy->peer_classes[direction];
-  const std::uint32_t rule_set = view.matrix[direction][std::uint64_t{subject} * columns + peer];
-  return answer(view, rule_set, port_class);
+  const std::uint32_t set = rule_set(view, direction, subject, peer);
+  return answer(view, set, port_class);
 }
 
 /// Who passed on what decide() answers.
 inline Passed passed(const View& view, std::uint32_t direction, std::uint32_t subject, std::uint32_t peer,
                      std::uint32_t port_class) {
   if (subject == kNoSubject || view.passed_of == nullptr) return {};
-  const std::uint32_t columns = view.policy->peer_classes[direction];
-  const std::uint32_t rule_set = view.matrix[direction][std::uint64_t{subject} * columns + peer];
-  return view.passed[std::uint64_t{view.passed_of[rule_set]} * view.policy->port_classes + port_class];
+  const std::uint32_t set = rule_set(view, direction, subject, peer);
+  return view.passed[std::uint64_t{view.passed_of[set]} * view.policy->port_classes + port_class];
 }
 
 /// The whole answer. `direction` and `rule` name the end that decided: the first that denied, else the
@@ -273,9 +281,8 @@ inline abi::Fate denial(const View& view, std::uint32_t direction, std::uint32_t
 inline Decision decide_audited(const View& view, std::uint32_t direction, std::uint32_t subject,
                                std::uint32_t peer, std::uint32_t port_class) {
   if (subject == kNoSubject) return kAllowBit;
-  const std::uint32_t columns = view.policy->peer_classes[direction];
-  const std::uint32_t rule_set = view.matrix[direction][std::uint64_t{subject} * columns + peer];
-  return answer(view, view.audited_of != nullptr ? view.audited_of[rule_set] : rule_set, port_class);
+  const std::uint32_t set = rule_set(view, direction, subject, peer);
+  return answer(view, view.audited_of != nullptr ? view.audited_of[set] : set, port_class);
 }
 
 /// What becomes of a conversation that an earlier image allowed and this one denies. The later, the stricter.

@@ -41,12 +41,23 @@ std::optional<Refusal> check_matrix(std::span<const std::byte> section, const Po
   const TableRef& ref = header.matrix[direction];
   // Two 32-bit factors: the product fits.
   const std::uint64_t expected =
-      std::uint64_t{header.subject_classes[direction]} * header.peer_classes[direction];
+      std::uint64_t{header.subject_classes[direction]} * pages_of(header.peer_classes[direction], kCellPage);
   if (ref.count != expected)
     return refuse("policy section, table matrix", suffix, ": ", ref.count, " elements, expected ", expected);
   const auto matrix = table<std::uint32_t>(section, ref);
-  if (const auto bad = find_not_below(matrix, header.rule_sets); bad != matrix.size())
-    return refuse_at("matrix", suffix, bad, "rule set ", matrix[bad], ", but there are ", header.rule_sets);
+  const std::uint64_t pages = header.cells.count / kCellPage;
+  if (const auto bad = find_not_below(matrix, pages); bad != matrix.size())
+    return refuse_at("matrix", suffix, bad, "page ", matrix[bad], ", but there are ", pages);
+  return std::nullopt;
+}
+
+std::optional<Refusal> check_cells(std::span<const std::byte> section, const PolicyHeader& header) {
+  if (header.cells.count % kCellPage != 0)
+    return refuse("policy section, table cells: ", header.cells.count, " elements, expected a multiple of ",
+                  kCellPage);
+  const auto cells = table<std::uint32_t>(section, header.cells);
+  if (const auto bad = find_not_below(cells, header.rule_sets); bad != cells.size())
+    return refuse_at("cells", "", bad, "rule set ", cells[bad], ", but there are ", header.rule_sets);
   return std::nullopt;
 }
 
@@ -65,7 +76,7 @@ std::optional<Refusal> check_decisions(std::span<const std::byte> section, const
 }
 
 std::optional<Refusal> check_verdicts(std::span<const std::byte> section, const PolicyHeader& header) {
-  const std::uint64_t width = verdict_width(header.port_classes), own = header.rule_sets * width;
+  const std::uint64_t width = pages_of(header.port_classes, kVerdictPage), own = header.rule_sets * width;
   const std::uint64_t count = header.verdict_pages.count;
   const bool audits = header.audited_of.count != 0;
   if (count < own || (width == 0 ? count != 0 : count % width != 0) || (!audits && count != own))
@@ -182,17 +193,20 @@ std::optional<Refusal> check_policy(std::span<const std::byte> section, bool che
   if (auto refusal = check_verdicts(section, header)) return refusal;
   if (auto refusal = check_passed(section, header)) return refusal;
   if (auto refusal = check_lookups(section, header)) return refusal;
+  if (auto refusal = check_cells(section, header)) return refusal;
   for (std::uint32_t direction = 0; direction < kDirections; ++direction) {
     if (auto refusal = check_matrix(section, header, direction)) return refusal;
     if (auto refusal = check_subjects(section, header, direction)) return refusal;
     view.matrix[direction] = table<std::uint32_t>(section, header.matrix[direction]).data();
+    view.matrix_width[direction] = pages_of(header.peer_classes[direction], kCellPage);
     view.subjects[direction] = table<SubjectClass>(section, header.subjects[direction]).data();
   }
   view.policy = &header;
   view.page_of = table<std::uint16_t>(section, header.page_of).data();
   view.pages = table<std::uint16_t>(section, header.pages).data();
+  view.cells = table<std::uint32_t>(section, header.cells).data();
   view.verdict_pages = table<std::uint32_t>(section, header.verdict_pages).data();
-  view.verdict_width = verdict_width(header.port_classes);
+  view.verdict_width = pages_of(header.port_classes, kVerdictPage);
   view.verdicts = table<Decision>(section, header.verdicts).data();
   if (header.passed_of.count != 0) view.passed_of = table<std::uint32_t>(section, header.passed_of).data();
   if (header.audited_of.count != 0) view.audited_of = table<std::uint32_t>(section, header.audited_of).data();

@@ -45,6 +45,7 @@ Value describe(const Image& image) {
   in_policy("pages", policy.pages, 2);
   in_policy("matrix ingress", policy.matrix[image::kIngress], 4);
   in_policy("matrix egress", policy.matrix[image::kEgress], 4);
+  in_policy("cells", policy.cells, 4);
   in_policy("verdict_pages", policy.verdict_pages, 4);
   in_policy("verdicts", policy.verdicts, sizeof(image::Decision));
   in_policy("passed_of", policy.passed_of, 4);

@@ -27,7 +27,8 @@ Matrix merged(const ClassesDirection& classes, const std::vector<Cells>& rows) {
 
 Cells written(Matrix& matrix) {
   Cells cells(std::size_t{matrix.rows} * matrix.columns);
-  matrix.write(cells);
+  for (std::uint32_t row = 0; row < matrix.rows; ++row)
+    matrix.read(row, std::span(cells).subspan(std::size_t{row} * matrix.columns, matrix.columns));
   return cells;
 }
 

@@ -26,6 +26,9 @@ class Refusals : public testing::Test {
   SubjectClass& subject(std::uint32_t direction, std::size_t i) {
     return element<SubjectClass>(image_.policy, policy().subjects[direction], i);
   }
+  std::uint32_t& matrix(std::uint32_t direction, std::size_t i) {
+    return element<std::uint32_t>(image_.policy, policy().matrix[direction], i);
+  }
   std::uint32_t& verdict_page(std::size_t i) {
     return element<std::uint32_t>(image_.policy, policy().verdict_pages, i);
   }
@@ -101,8 +104,15 @@ TEST_F(Refusals, of_policy_table_sizes) {
          [&] { resize_policy("page_of", 1535); });
   expect("policy section, table pages: 3073 elements, expected a multiple of 256",
          [&] { resize_policy("pages", 3073); });
-  expect("policy section, table matrix[ingress]: 131 elements, expected 130",
-         [&] { resize_policy("matrix[ingress]", 131); });
+  expect("policy section, table matrix[ingress]: 21 elements, expected 20",
+         [&] { resize_policy("matrix[ingress]", 21); });
+  const std::uint64_t cells = policy().cells.count;
+  expect("policy section, table cells: " + std::to_string(cells + 1) + " elements, expected a multiple of 8",
+         [&] { resize_policy("cells", cells + 1); });
+  const std::string cell_pages = std::to_string(cells / kCellPage);
+  expect(
+      "policy section, table matrix[egress], index 2: page " + cell_pages + ", but there are " + cell_pages,
+      [&] { matrix(kEgress, 2) = static_cast<std::uint32_t>(cells / kCellPage); });
   const std::uint64_t pages = policy().verdicts.count / kVerdictPage;
   for (const std::uint64_t count : {11, 13})
     expect("policy section, table verdict_pages: " + std::to_string(count) + " elements, expected 12",

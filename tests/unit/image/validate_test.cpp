@@ -173,8 +173,8 @@ TEST_F(Validate, policy_indexes_out_of_range_are_refused) {
         "policy section, table page_of, index 300: page 12, but there are 12");
   check([&] { at<std::uint16_t>(7, &PolicyHeader::pages) = 6; },
         "policy section, table pages, index 7: port class 6, but there are 6");
-  check([&] { element<std::uint32_t>(image_.policy, policy().matrix[kEgress], 9) = 12; },
-        "policy section, table matrix[egress], index 9: rule set 12, but there are 12");
+  check([&] { element<std::uint32_t>(image_.policy, policy().cells, 9) = 12; },
+        "policy section, table cells, index 9: rule set 12, but there are 12");
   check([&] { at<Decision>(5, &PolicyHeader::verdicts) = kAllowBit | 31; },
         "policy section, table verdicts, index 5: rule 31, but there are 31");
   check([&] { at<Rule>(4, &PolicyHeader::rules).policy = 9; },
