@@ -15,7 +15,9 @@
 //   decisions   what a rule set answers: the tiers                          by port class
 //   conflicts   policies of one priority that disagree                      with a packet each
 //   emit        equal rows and columns once, provenance, records            image/builder.h
-//   binding     addresses and endpoints in shards
+//   binding     addresses, endpoints and identities in shards
+//
+// pass.h runs them; population.h is what compiler.h keeps of the first and of profiles, to begin a pass there.
 //
 // Only endpoints of this node are subjects (their rows exist), unless Subjects::kEvery asks for all: the node
 // on which the other end lives judges that end. Rules that govern no subject here leave no trace in the
