@@ -108,17 +108,18 @@ class Node {
 
   Event known_labels() {
     Event event{"known labels", {}, {}};
-    for (std::uint32_t i = 0; i < options_.rounds; ++i) {
-      const policies::Endpoint endpoint = newcomer(i);
-      for (const bool comes : {true, false}) {
-        const auto start = Clock::now();
-        const compile::Placed nobody, somebody{&endpoint};
-        compile::Changes changes;
-        changes.endpoints.push_back(comes ? std::pair(nobody, somebody) : std::pair(somebody, nobody));
-        change(changes, event, start);
-      }
-    }
+    for (std::uint32_t i = 0; i < options_.rounds; ++i) come_and_go(newcomer(i), event);
     return event;
+  }
+
+  void come_and_go(const policies::Endpoint& endpoint, Event& event) {
+    const compile::Placed nobody, somebody{&endpoint};
+    for (const bool comes : {true, false}) {
+      const auto start = Clock::now();
+      compile::Changes changes;
+      changes.endpoints.push_back(comes ? std::pair(nobody, somebody) : std::pair(somebody, nobody));
+      change(changes, event, start);
+    }
   }
 
   Event new_labels() {
@@ -126,13 +127,7 @@ class Node {
     for (std::uint32_t i = 0; i < few(); ++i) {
       policies::Endpoint endpoint = newcomer(i);
       endpoint.labels["release"] = numbered("r", i);
-      for (const bool comes : {true, false}) {
-        const auto start = Clock::now();
-        const compile::Placed nobody, somebody{&endpoint};
-        compile::Changes changes;
-        changes.endpoints.push_back(comes ? std::pair(nobody, somebody) : std::pair(somebody, nobody));
-        change(changes, event, start);
-      }
+      come_and_go(endpoint, event);
     }
     return event;
   }

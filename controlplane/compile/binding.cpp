@@ -17,22 +17,15 @@ void Binding::begin(std::size_t addresses) {
 }
 
 void Binding::end() {
-  for (auto entry = entries_.begin(); entry != entries_.end();) {
-    if (entry->second->round == round_) {
-      ++entry;
-      continue;
-    }
-    leave(*entry->second);
-    entry = entries_.erase(entry);
-  }
-  for (auto known = identities_.begin(); known != identities_.end();) {
-    if (known->second->round == round_) {
-      ++known;
-      continue;
-    }
-    forget(*known->second);
-    known = identities_.erase(known);
-  }
+  const auto sweep = [this](auto& all, auto take_out) {
+    std::erase_if(all, [&](const auto& known) {
+      const bool goes = known.second->round != round_;
+      if (goes) take_out(*known.second);
+      return goes;
+    });
+  };
+  sweep(entries_, [this](Entry& entry) { leave(entry); });
+  sweep(identities_, [this](const Named& identity) { forget(identity); });
 }
 
 std::uint32_t Binding::put(const Identity& identity) {

@@ -1,8 +1,8 @@
 // Addresses, endpoints and identities in shards, each rebuilt only where something in it changed.
 //
 // Owners are put in and taken out by the key of put(); build() gives the sections, the same bytes whatever the order in
-// which things came to be as they are. An owner stands in the shard of its first address, at a place that follows from its id:
-// image/format.h. One thread at a time.
+// which things came to be as they are. An owner stands in the shard of its first address, an identity in the one that its id chooses, each at
+// a place that follows from its id: image/format.h. One thread at a time.
 #pragma once
 
 #include <cstddef>
@@ -80,9 +80,6 @@ class Binding {
     std::uint32_t index = 0;  // into numbers_
     std::uint64_t round = 0;
   };
-  struct IdHash {
-    std::size_t operator()(const identity::Id& id) const { return image::identity_hash(id.bytes); }
-  };
   struct Held {
     abi::Address address;
     Entry* entry = nullptr;   // whose
@@ -116,7 +113,7 @@ class Binding {
   void forget(const Named& identity);
 
   std::unordered_map<std::string, std::unique_ptr<Entry>> entries_;
-  std::unordered_map<identity::Id, std::unique_ptr<Named>, IdHash> identities_;
+  std::unordered_map<identity::Id, std::unique_ptr<Named>, identity::IdHash> identities_;
   std::vector<std::uint32_t> numbers_, free_numbers_;
   std::vector<Shard> shards_ = std::vector<Shard>(1);
   std::size_t address_count_ = 0;

@@ -155,8 +155,6 @@ bool Compiler::change_kept(const Input& input, const Changes& changes) {
         !kept_->population.relabel(one.name, one.labels))
       return false;
 
-  const std::string own_node = input.node.name;
-  const bool every = input.subjects == Subjects::kEvery;
   std::vector<Resident> gone;
   for (const auto& [before, after] : changes.endpoints) {
     for (const Placed* placed : {&before, &after}) {
@@ -166,10 +164,9 @@ bool Compiler::change_kept(const Input& input, const Changes& changes) {
       if (placed->port && placed->port->port >= abi::kPortsMax) return false;
     }
     Resident comes;
-    if (before.endpoint != nullptr)
-      gone.push_back(resident(before, sorted_addresses(*before.endpoint), every, own_node));
+    if (before.endpoint != nullptr) gone.push_back(resident(before, input));
     if (after.endpoint != nullptr) {
-      comes = resident(after, sorted_addresses(*after.endpoint), every, own_node);
+      comes = resident(after, input);
       const auto entered = kept_->population.enter(comes, kept_->binding);
       if (!entered) return false;
       policy_section |= *entered;
@@ -190,24 +187,24 @@ bool Compiler::change_kept(const Input& input, const Changes& changes) {
   return true;
 }
 
-Resident Compiler::resident(const Placed& placed, std::span<const policies::AddressBytes> addresses,
-                            bool every, const std::string& own_node) const {
+Resident Compiler::resident(const Placed& placed, const Input& input) const {
   const policies::Endpoint& endpoint = *placed.endpoint;
   Resident result;
   result.endpoint = &endpoint;
   result.encoding = identity::encode(endpoint.namespace_name, endpoint.labels, endpoint.service_account);
   result.identity = identity::identify(result.encoding);
-  result.node = endpoint.node.empty() ? own_node : endpoint.node;
-  result.subject = every || result.node == own_node || placed.port.has_value();
+  result.node = endpoint.node.empty() ? input.node.name : endpoint.node;
+  result.subject =
+      input.subjects == Subjects::kEvery || result.node == input.node.name || placed.port.has_value();
   std::string content;
-  for (const auto& address : addresses) {
+  for (const auto& address : sorted_addresses(endpoint)) {
     const std::uint32_t region = kept_->blocks.region_of(address);
     content.clear();
     encode_endpoint(result.identity, endpoint, result.subject, false,
                     result.subject ? result.node : std::string_view(), kept_->blocks.regions()[region].prefix,
                     content);
     const identity::Id id = identity::identify(content);
-    result.places.push_back({id, profile_number(id), region});
+    result.places.push_back({address, id, profile_number(id), region});
   }
   return result;
 }
@@ -227,12 +224,11 @@ bool Compiler::rebind(const Placed& before, const Placed& after, const Resident&
     binding.remove(before_key);
     return true;
   }
-  const std::vector<policies::AddressBytes> addresses = sorted_addresses(*after.endpoint);
   std::vector<Binding::Address> bound;
-  for (std::size_t i = 0; i < addresses.size(); ++i) {
-    const std::string* owner = binding.owner({addresses[i]});
+  for (const Resident::Place& place : resident.places) {
+    const std::string* owner = binding.owner({place.address});
     if (owner != nullptr && *owner != before_key) return false;
-    bound.push_back({{addresses[i]}, resident.places[i].profile});
+    bound.push_back({{place.address}, place.profile});
   }
   std::string key = key_of(*after.endpoint);
   if (!before_key.empty() && before_key != key) binding.remove(before_key);

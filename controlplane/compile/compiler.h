@@ -74,9 +74,8 @@ class Compiler {
   };
   static Output make(const Input& input, std::optional<Kept>* kept);
   bool change_kept(const Input& input, const Changes& changes);
-  /// As the two say it, where the node that compiles is `own_node`.
-  Resident resident(const Placed& placed, std::span<const policies::AddressBytes> addresses, bool every,
-                    const std::string& own_node) const;
+  /// Whose strings it refers to are those of both.
+  Resident resident(const Placed& placed, const Input& input) const;
   bool rebind(const Placed& before, const Placed& after, const Resident& resident);
   bool judge_again(const Input& input);
   bool same_for_everybody(const Blocks& now) const;

@@ -80,6 +80,14 @@ class ListTable {
   std::size_t count_ = 0;
 };
 
+/// Bits in words, the first in the lowest of the first.
+inline bool has_bit(const std::vector<std::uint64_t>& bits, std::size_t place) {
+  return (bits[place / 64] >> place % 64 & 1) != 0;
+}
+inline void set_bit(std::vector<std::uint64_t>& bits, std::size_t place) {
+  bits[place / 64] |= std::uint64_t{1} << place % 64;
+}
+
 inline void sort_unique(std::vector<std::uint32_t>& list) {
   std::sort(list.begin(), list.end());
   list.erase(std::unique(list.begin(), list.end()), list.end());

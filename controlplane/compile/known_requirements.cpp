@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "controlplane/compile/intern.h"
+
 namespace bulkhead::compile {
 namespace {
 
@@ -12,8 +14,9 @@ constexpr std::size_t kKnownMax = 256;
 
 void KnownRequirements::enter(std::uint32_t place, const policies::Labels& labels) {
   for (auto& [requirement, bits] : known_) {
-    set(bits, place);  // makes room
-    if (!requirement.matches(labels)) bits[place / 64] &= ~(std::uint64_t{1} << place % 64);
+    if (bits.size() <= place / 64) bits.resize(place / 64 + 1);
+    bits[place / 64] &= ~(std::uint64_t{1} << place % 64);  // another's, who had the place before
+    if (requirement.matches(labels)) set_bit(bits, place);
   }
 }
 

@@ -14,7 +14,7 @@ namespace bulkhead::compile {
 
 class KnownRequirements {
  public:
-  using Bits = std::vector<std::uint64_t>;  // by place
+  using Bits = std::vector<std::uint64_t>;  // by place, as many as were needed
 
   /// Whose place this is from here on.
   void enter(std::uint32_t place, const policies::Labels& labels);
@@ -26,14 +26,5 @@ class KnownRequirements {
  private:
   std::map<policies::Requirement, Bits> known_;
 };
-
-inline bool is_set(const KnownRequirements::Bits& bits, std::uint32_t place) {
-  return (bits[place / 64] >> place % 64 & 1) != 0;
-}
-
-inline void set(KnownRequirements::Bits& bits, std::uint32_t place) {
-  if (bits.size() <= place / 64) bits.resize(place / 64 + 1);
-  bits[place / 64] |= std::uint64_t{1} << place % 64;
-}
 
 }  // namespace bulkhead::compile

@@ -1,16 +1,9 @@
 #include "controlplane/compile/population.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 namespace bulkhead::compile {
-
-std::size_t Population::IdHash::operator()(const identity::Id& id) const {
-  std::size_t hash;
-  std::memcpy(&hash, id.bytes.data(), sizeof hash);
-  return hash;
-}
 
 Population::Population(const Census& census, const Profiles& profiles) : census_(census) {
   census_.members.clear();

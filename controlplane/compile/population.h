@@ -29,11 +29,12 @@ struct Resident {
   std::string_view node;
   bool subject = false;
   struct Place {
+    policies::AddressBytes address;
     identity::Id content;  // of its profile there
     image::Profile profile = 0;
     std::uint32_t region = 0;  // of the Blocks that profiles were seen by
   };
-  std::vector<Place> places;  // by address
+  std::vector<Place> places;  // by address, ascending
 };
 
 class Population {
@@ -72,9 +73,6 @@ class Population {
     std::string name;
     policies::Labels labels;
   };
-  struct IdHash {
-    std::size_t operator()(const identity::Id& id) const;
-  };
   using PortLists = std::map<std::vector<policies::NamedPort>, std::uint32_t>;  // how many profiles have each
 
   std::optional<std::uint32_t> namespace_of(std::string_view name) const;
@@ -98,7 +96,7 @@ class Population {
   std::vector<std::unique_ptr<Host>> hosts_;  // by Census::nodes
   PortLists ports_;
   KnownRequirements requirements_;
-  std::unordered_map<identity::Id, std::uint32_t, IdHash> addresses_;  // by content
+  std::unordered_map<identity::Id, std::uint32_t, identity::IdHash> addresses_;  // by content
 };
 
 }  // namespace bulkhead::compile

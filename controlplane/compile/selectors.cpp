@@ -177,14 +177,14 @@ const Selectors::Bits& Selectors::bits_of(const policies::Requirement& requireme
 
 void Selectors::mark_by_trying(const policies::Requirement& requirement, Bits& bits) const {
   for (std::uint32_t identity = 0; identity < census_.identities.size(); ++identity)
-    if (requirement.matches(*census_.identities[identity].labels)) set(bits, identity);
+    if (requirement.matches(*census_.identities[identity].labels)) set_bit(bits, identity);
 }
 
 bool Selectors::mark_by_what_is_known(const policies::Requirement& requirement, Bits& bits) const {
   const auto* met = known_requirements_ == nullptr ? nullptr : known_requirements_->find(requirement);
   if (met == nullptr) return false;
   for (std::uint32_t identity = 0; identity < census_.identities.size(); ++identity)
-    if (is_set(*met, census_.identities[identity].bound)) set(bits, identity);
+    if (has_bit(*met, census_.identities[identity].bound)) set_bit(bits, identity);
   return true;
 }
 
@@ -194,7 +194,7 @@ void Selectors::let_know(const policies::Requirement& requirement, const Bits& b
   for (std::uint32_t identity = 0; identity < census_.identities.size(); ++identity) {
     const std::uint32_t place = census_.identities[identity].bound;
     if (met.size() <= place / 64) met.resize(place / 64 + 1);
-    if (is_set(bits, identity)) set(met, place);
+    if (has_bit(bits, identity)) set_bit(met, place);
   }
   known_requirements_->keep(requirement, std::move(met));
 }

@@ -4,6 +4,7 @@
 #include <tuple>
 #include <utility>
 
+#include "controlplane/compile/intern.h"
 #include "controlplane/compile/policy_index.h"
 #include "controlplane/compile/vacant.h"
 #include "policies/model/address.h"
@@ -34,10 +35,6 @@ std::optional<policies::AddressBytes> example_of(const Vacant& vacant, const Blo
   if (const auto second = next(blocks.regions()[region].prefix.base); vacant.is_in(region, second))
     return second;
   return vacant.in(region, SIZE_MAX);
-}
-
-void set_bit(std::vector<std::uint64_t>& bits, std::size_t place) {
-  bits[place / 64] |= std::uint64_t{1} << place % 64;
 }
 
 }  // namespace

@@ -67,7 +67,7 @@ std::string hex(const Id& id) {
   return out;
 }
 
-std::size_t Table::IdHash::operator()(const Id& id) const {
+std::size_t IdHash::operator()(const Id& id) const {
   std::size_t hash;
   std::memcpy(&hash, id.bytes.data(), sizeof hash);
   return hash;

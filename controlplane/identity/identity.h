@@ -27,6 +27,11 @@ struct Id {
   auto operator<=>(const Id&) const = default;
 };
 
+/// It is a hash already.
+struct IdHash {
+  std::size_t operator()(const Id& id) const;
+};
+
 /// Injective: equal encodings mean equal namespace, labels and service account. Appends to `out`, so that a caller can reuse
 /// it.
 void encode(std::string_view namespace_name, const policies::Labels& labels, std::string_view service_account,
@@ -63,10 +68,6 @@ class Table {
   const std::vector<Entry>& entries() const { return entries_; }
 
  private:
-  struct IdHash {
-    std::size_t operator()(const Id& id) const;
-  };
-
   Hash hash_;
   std::vector<Entry> entries_;
   std::unordered_map<std::string, std::uint32_t> by_encoding_;

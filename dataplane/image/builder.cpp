@@ -3,13 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cassert>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <tuple>
 
-#include "dataplane/abi/telemetry.h"
 #include "dataplane/image/layout.h"
 #include "dataplane/image/lookup_tables.h"
 
@@ -91,36 +87,53 @@ Header new_header(SectionKind kind) {
   return header;
 }
 
-/// Profiles hashed, and the worlds behind them.
-struct Records {
-  std::uint64_t homes = 0;
-  std::vector<PackedRecord> table;
-  std::vector<Meaning> meanings;
-  std::uint32_t worlds_first = 0;
-};
-
-/// A number for each meaning, in order of first use; 0 is none.
-class Meanings {
+/// Pages of so many words, equal ones once, numbered in order of first use.
+template <std::uint32_t kWidth>
+class Pages {
  public:
-  std::uint32_t number(const Record& record) {
-    if (table_.size() * 2 > slots_.size()) grow();
-    const Meaning meaning{
-        {record.subject[0], record.subject[1]}, {record.peer[0], record.peer[1]}, record.flags};
-    std::size_t slot = hash_of(meaning) & (slots_.size() - 1);
-    for (; slots_[slot] != 0; slot = (slot + 1) & (slots_.size() - 1))
-      if (table_[slots_[slot]] == meaning) return slots_[slot];
-    slots_[slot] = static_cast<std::uint32_t>(table_.size());
-    table_.push_back(meaning);
-    return slots_[slot];
+  /// So many items may come, equal pages left aside.
+  void expect(std::size_t items) { items_.reserve(items); }
+
+  /// Appends the row's pages to `of_row`.
+  void add(std::span<const std::uint32_t> row, std::vector<std::uint32_t>& of_row) {
+    for (; row.size() >= kWidth; row = row.subspan(kWidth)) of_row.push_back(number(row.data()));
+    if (row.empty()) return;
+    std::uint32_t last[kWidth] = {};
+    std::copy(row.begin(), row.end(), last);
+    of_row.push_back(number(last));
   }
-  std::vector<Meaning> take() && { return std::move(table_); }
+  std::uint32_t number(const std::uint32_t* page) {
+    if (hashes_.size() * 2 >= slots_.size()) grow();
+    const std::uint64_t hash = hash_of(page);
+    std::size_t slot = hash & (slots_.size() - 1);
+    for (; slots_[slot] != 0; slot = (slot + 1) & (slots_.size() - 1)) {
+      const std::uint32_t known = slots_[slot] - 1;
+      if (hashes_[known] == hash &&
+          std::memcmp(items_.data() + std::size_t{known} * kWidth, page, kWidth * sizeof *page) == 0)
+        return known;
+    }
+    const auto made = static_cast<std::uint32_t>(hashes_.size());
+    slots_[slot] = made + 1;
+    hashes_.push_back(hash);
+    items_.insert(items_.end(), page, page + kWidth);
+    return made;
+  }
+
+  const std::vector<std::uint32_t>& items() const { return items_; }
 
  private:
-  static std::uint64_t hash_of(const Meaning& meaning) {
-    std::uint64_t hash = meaning.flags;
-    for (const std::uint32_t part :
-         {meaning.subject[0], meaning.subject[1], meaning.peer[0], meaning.peer[1]}) {
-      hash = (hash ^ part) * 0x9e37'79b9'7f4a'7c15u;
+  /// In lanes, which a processor works on at once.
+  static std::uint64_t hash_of(const std::uint32_t* page) {
+    constexpr std::size_t kLanes = 4;
+    std::uint64_t lanes[kLanes] = {1, 2, 3, 4};
+    for (std::size_t i = 0; i < kWidth; ++i) {
+      std::uint64_t& lane = lanes[i % kLanes];
+      lane = (lane ^ page[i]) * 0x9e37'79b9'7f4a'7c15u;
+      lane ^= lane >> 32;
+    }
+    std::uint64_t hash = 0;
+    for (const std::uint64_t lane : lanes) {
+      hash = (hash ^ lane) * 0xd6e8'feb8'6659'fd93u;
       hash ^= hash >> 32;
     }
     return hash;
@@ -128,15 +141,24 @@ class Meanings {
 
   void grow() {
     slots_.assign(slots_.size() * 4, 0);
-    for (std::uint32_t number = 1; number < table_.size(); ++number) {
-      std::size_t slot = hash_of(table_[number]) & (slots_.size() - 1);
+    for (std::uint32_t known = 0; known < hashes_.size(); ++known) {
+      std::size_t slot = hashes_[known] & (slots_.size() - 1);
       while (slots_[slot] != 0) slot = (slot + 1) & (slots_.size() - 1);
-      slots_[slot] = number;
+      slots_[slot] = known + 1;
     }
   }
 
-  std::vector<Meaning> table_ = std::vector<Meaning>(1, Meaning{});
-  std::vector<std::uint32_t> slots_ = std::vector<std::uint32_t>(256);
+  std::vector<std::uint32_t> slots_ = std::vector<std::uint32_t>(256);  // 0 is free, else a number plus 1
+  std::vector<std::uint64_t> hashes_;                                   // by number
+  std::vector<std::uint32_t> items_;
+};
+
+/// Profiles hashed, and the worlds behind them.
+struct Records {
+  std::uint64_t homes = 0;
+  std::vector<PackedRecord> table;
+  Pages<sizeof(Meaning) / sizeof(std::uint32_t)> meanings;  // 0: none
+  std::uint32_t worlds_first = 0;
 };
 
 Records place_records(const PolicyTables& tables) {
@@ -159,9 +181,15 @@ Records place_records(const PolicyTables& tables) {
       first = end;
     }
     Records result{homes, std::vector<PackedRecord>(1 + homes + kProbesMax, PackedRecord{}), {}, 0};
-    Meanings meanings;
-    const auto packed = [&](const Record& record) {
-      return PackedRecord{record.profile, record.identity, meanings.number(record)};
+    const auto number = [&](const Meaning& meaning) {
+      std::uint32_t words[sizeof(Meaning) / sizeof(std::uint32_t)];
+      std::memcpy(words, &meaning, sizeof meaning);
+      return result.meanings.number(words);
+    };
+    number({});
+    const auto packed = [&](const Record& one) {
+      return PackedRecord{one.profile, one.identity,
+                          number({{one.subject[0], one.subject[1]}, {one.peer[0], one.peer[1]}, one.flags})};
     };
     std::uint64_t next = 1;
     bool fits = true;
@@ -175,76 +203,9 @@ Records place_records(const PolicyTables& tables) {
     if (!fits) continue;
     result.worlds_first = static_cast<std::uint32_t>(result.table.size());
     for (const Record& world : tables.worlds) result.table.push_back(packed(world));
-    result.meanings = std::move(meanings).take();
     return result;
   }
 }
-
-/// Rows of numbers in pages, equal ones once, in order of first use.
-template <std::uint32_t kWidth>
-class Pages {
- public:
-  /// So many items may come, equal pages left aside.
-  void expect(std::size_t items) { items_.reserve(items); }
-
-  /// Appends the row's pages to `of_row`.
-  void add(std::span<const std::uint32_t> row, std::vector<std::uint32_t>& of_row) {
-    for (; row.size() >= kWidth; row = row.subspan(kWidth)) of_row.push_back(number(row.data()));
-    if (row.empty()) return;
-    std::uint32_t last[kWidth] = {};
-    std::copy(row.begin(), row.end(), last);
-    of_row.push_back(number(last));
-  }
-  const std::vector<std::uint32_t>& items() const { return items_; }
-
- private:
-  std::uint32_t number(const std::uint32_t* page) {
-    if (hashes_.size() * 2 >= slots_.size()) grow();
-    const std::uint64_t hash = hash_of(page);
-    std::size_t slot = hash & (slots_.size() - 1);
-    for (; slots_[slot] != 0; slot = (slot + 1) & (slots_.size() - 1)) {
-      const std::uint32_t known = slots_[slot] - 1;
-      if (hashes_[known] == hash &&
-          std::memcmp(items_.data() + std::size_t{known} * kWidth, page, kWidth * sizeof *page) == 0)
-        return known;
-    }
-    const auto made = static_cast<std::uint32_t>(hashes_.size());
-    slots_[slot] = made + 1;
-    hashes_.push_back(hash);
-    items_.insert(items_.end(), page, page + kWidth);
-    return made;
-  }
-
-  /// In lanes, which a processor works on at once.
-  static std::uint64_t hash_of(const std::uint32_t* page) {
-    constexpr std::size_t kLanes = 4;
-    std::uint64_t lanes[kLanes] = {1, 2, 3, 4};
-    for (std::size_t i = 0; i < kWidth; i += kLanes)
-      for (std::size_t lane = 0; lane < kLanes; ++lane) {
-        lanes[lane] = (lanes[lane] ^ page[i + lane]) * 0x9e37'79b9'7f4a'7c15u;
-        lanes[lane] ^= lanes[lane] >> 32;
-      }
-    std::uint64_t hash = 0;
-    for (const std::uint64_t lane : lanes) {
-      hash = (hash ^ lane) * 0xd6e8'feb8'6659'fd93u;
-      hash ^= hash >> 32;
-    }
-    return hash;
-  }
-
-  void grow() {
-    slots_.assign(slots_.size() * 4, 0);
-    for (std::uint32_t known = 0; known < hashes_.size(); ++known) {
-      std::size_t slot = hashes_[known] & (slots_.size() - 1);
-      while (slots_[slot] != 0) slot = (slot + 1) & (slots_.size() - 1);
-      slots_[slot] = known + 1;
-    }
-  }
-
-  std::vector<std::uint32_t> slots_ = std::vector<std::uint32_t>(256);  // 0 is free, else a number plus 1
-  std::vector<std::uint64_t> hashes_;                                   // by number
-  std::vector<std::uint32_t> items_;
-};
 
 /// The rows of `verdicts` and `audited`.
 struct VerdictPages {
@@ -394,6 +355,9 @@ Section build_policy(const PolicyTables& tables, const Limits& limits) {
                              "trie with " + std::to_string(tables.blocks.size()) + " address blocks")};
   const VerdictPages verdicts = page_verdicts(tables);
   const CellPages cells = page_cells(tables);
+  const std::vector<std::uint32_t>& words = records.meanings.items();
+  const Source meanings{words.data(), words.size() * sizeof(std::uint32_t) / sizeof(Meaning),
+                        sizeof(Meaning)};
   auto header = new_header<PolicyHeader>(SectionKind::kPolicy);
   header.port_classes = tables.port_classes;
   header.rule_sets = tables.rule_sets;
@@ -424,7 +388,7 @@ Section build_policy(const PolicyTables& tables, const Limits& limits) {
                              source(tables.isolating),
                              source(tables.governing),
                              source(records.table),
-                             source(records.meanings),
+                             meanings,
                              source(trie->entries),
                              source(tables.strings.bytes())},
                             limits);

@@ -1,5 +1,5 @@
 // Laying out an image's bytes. The compiler decides what is in the tables; the builder decides where they
-// lie, checks its own work and bounds its size. Same inputs, same bytes.
+// lie and bounds its size. Same inputs, same bytes.
 #pragma once
 
 #include <array>

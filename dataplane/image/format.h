@@ -173,10 +173,6 @@ enum RecordFlags : std::uint32_t {
 using Profile = std::uint64_t;
 
 /// What a profile, or a block that nobody owns, means to policy, as readers see it: View::record(). `flags` is one of RecordFlags.
-///
-/// Index 0 denies everything: it is what a profile means that the policy section does not know. Profiles follow: open
-/// addressing with linear probing from 1 + record_home(profile, record_homes), less than kProbesMax places away, room for
-/// that behind the last home. Behind them, the trie's.
 struct Record {
   Profile profile;                     // 0 for world
   std::uint32_t identity;              // its number, in whichever shard it stands; 0 for nodes and world
@@ -187,6 +183,10 @@ struct Record {
 };
 
 /// A record as it lies in its table: profiles are many, what they mean is not. All zero in a free place.
+///
+/// Index 0 denies everything: it is what a profile means that the policy section does not know. Profiles follow: open
+/// addressing with linear probing from 1 + record_home(profile, record_homes), less than kProbesMax places away, room for
+/// that behind the last home. Behind them, the trie's.
 struct PackedRecord {
   Profile profile;
   std::uint32_t identity;

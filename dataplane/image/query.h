@@ -75,38 +75,39 @@ struct View {
 
   std::string_view policy_text(StringRef ref) const { return {policy_strings + ref.offset, ref.bytes}; }
 
-  const Shard& shard_of_endpoint(std::uint32_t endpoint) const {
-    return shards[endpoint >> kEndpointPlaceBits & shard_mask];
+  /// Of an endpoint's or an identity's.
+  const Shard& shard_of_number(std::uint32_t number) const {
+    return shards[number >> kEndpointPlaceBits & shard_mask];
   }
   /// Any number: one that is nobody's leads to an entry without a name, a port and flags.
   const Endpoint& endpoint(std::uint32_t number) const {
-    const Shard& shard = shard_of_endpoint(number);
+    const Shard& shard = shard_of_number(number);
     return shard.endpoints[number & shard.endpoint_mask];
   }
   std::string_view namespace_of(std::uint32_t number) const {
-    return shard_of_endpoint(number).text(endpoint(number).namespace_name);
+    return shard_of_number(number).text(endpoint(number).namespace_name);
   }
   std::string_view name_of(std::uint32_t number) const {
-    return shard_of_endpoint(number).text(endpoint(number).name);
+    return shard_of_number(number).text(endpoint(number).name);
   }
   std::string_view id_of(std::uint32_t number) const {
-    return shard_of_endpoint(number).text(endpoint(number).id);
+    return shard_of_number(number).text(endpoint(number).id);
   }
   std::span<const abi::Address> addresses_of(std::uint32_t number) const {
     const Endpoint& owner = endpoint(number);
-    return {shard_of_endpoint(number).addresses + owner.addresses_first, owner.addresses_count};
+    return {shard_of_number(number).addresses + owner.addresses_first, owner.addresses_count};
   }
 
   /// Likewise.
   const Identity& identity(std::uint32_t number) const {
-    const Shard& shard = shard_of_endpoint(number);
+    const Shard& shard = shard_of_number(number);
     return shard.identities[number & shard.identity_mask];
   }
   std::string_view labels_of_identity(std::uint32_t number) const {
-    return shard_of_endpoint(number).text(identity(number).labels);
+    return shard_of_number(number).text(identity(number).labels);
   }
   std::string_view namespace_of_identity(std::uint32_t number) const {
-    return shard_of_endpoint(number).text(identity(number).namespace_name);
+    return shard_of_number(number).text(identity(number).namespace_name);
   }
 
   /// Calls visit(number) for every endpoint: in the order of shards and places, which is nobody's.

@@ -1,76 +1,7 @@
-#include "controlplane/reconcile/reconciler.h"
-
-#include <gtest/gtest.h>
-#include <spdlog/sinks/ostream_sink.h>
-#include <spdlog/spdlog.h>
-
-#include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
-#include <thread>
-
-#include "tests/unit/publish/fake_dataplane.h"
+#include "tests/unit/reconcile/fixture.h"
 
 namespace bulkhead::reconcile {
 namespace {
-
-using publish::FakeDataplane;
-using Log = std::vector<std::string>;
-
-constexpr char kWeb[] =
-    "  - {name: web, labels: {app: web}, addresses: [10.88.0.10],\n"
-    "     port: {kind: ethdev, device: net_null0, mac: \"02:00:00:00:00:10\"}}\n";
-constexpr char kApi[] =
-    "  - {name: api, labels: {app: api}, addresses: [10.88.0.11],\n"
-    "     port: {kind: ethdev, device: net_null1, mac: \"02:00:00:00:00:11\"}}\n";
-constexpr char kPolicy[] =
-    "apiVersion: networking.k8s.io/v1\n"
-    "kind: NetworkPolicy\n"
-    "metadata: {name: closed, namespace: default}\n"
-    "spec: {podSelector: {matchLabels: {app: web}}}\n";
-
-class ReconcilerTest : public ::testing::Test {
- protected:
-  ReconcilerTest() {
-    config.run_directory = config.state_directory = base;
-    config.endpoints_path = base + "/endpoints.yaml";
-    config.policies_directory = base + "/policies";
-    config.node.name = "node-1";
-    std::filesystem::remove_all(base);
-    std::filesystem::create_directories(base + "/policies");
-    write("endpoints.yaml", std::string("endpoints:\n") + kWeb + kApi);
-    write("policies/a.yaml", kPolicy);
-  }
-  ~ReconcilerTest() override { std::filesystem::remove_all(base); }
-
-  void write(const std::string& name, const std::string& text) { std::ofstream(base + "/" + name) << text; }
-  void start_dataplane() { dataplane = std::make_unique<FakeDataplane>(base + "/dataplane.sock"); }
-  void start() {
-    reconciler = std::make_unique<Reconciler>(config, [this] { return now; });
-    reconciler->reload();
-    settle();
-  }
-  /// Passes until the connection's pause is over and nothing is left to do.
-  void settle() {
-    for (int i = 0; i < 200; ++i) {
-      reconciler->settle();
-      if (reconciler->status().connected || !dataplane) return;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-  }
-  void reload() {
-    reconciler->reload();
-    settle();
-  }
-  std::uint64_t enforced() const { return reconciler->status().enforced.generation; }
-
-  std::string base = ::testing::TempDir() + "bulkhead-reconcile-" + std::to_string(::getpid());
-  config::Config config;
-  policies::Time now = *policies::parse_time("2026-11-24T09:00:00Z");
-  std::ostringstream logged;
-  std::unique_ptr<FakeDataplane> dataplane;
-  std::unique_ptr<Reconciler> reconciler;
-};
 
 TEST_F(ReconcilerTest, ports_are_attached_before_the_image_that_opens_them) {
   start_dataplane();
@@ -288,11 +219,6 @@ TEST_F(ReconcilerTest, an_image_over_its_bound_is_refused_and_the_old_one_stays)
   EXPECT_NE(reconciler->status().publish.refused, "");
 }
 
-constexpr char kOpen[] =
-    "apiVersion: bulkhead.io/v1alpha1\n"
-    "kind: SegmentationPolicy\n"
-    "metadata: {name: open, namespace: default}\n"
-    "spec: {edges: [{name: all, from: {any: {}}, to: {matchLabels: {app: api}}, ports: [tcp/443]}]}\n";
 constexpr char kWalls[] =
     "apiVersion: bulkhead.io/v1alpha1\n"
     "kind: Invariant\n"
@@ -368,74 +294,6 @@ TEST_F(ReconcilerTest, a_new_endpoint_with_known_labels_shares_the_policy_sectio
   EXPECT_EQ(reconciler->status().publish.shared_policy, 1u);
 }
 
-TEST_F(ReconcilerTest, a_quarantine_is_enforced_when_it_is_answered_and_outlives_the_process) {
-  start_dataplane();
-  start();
-  const auto outcome = reconciler->quarantine({"default", "web", "beacons", "alice"});
-  EXPECT_TRUE(outcome.enforced) << outcome.reason << outcome.error;
-  EXPECT_EQ(outcome.generation, 2u);
-  EXPECT_EQ(outcome.note, "");
-  EXPECT_EQ(outcome.unsaved, "");
-  const auto quarantined = dataplane->published().back().digest();
-  reconciler.reset();
-  start();
-  EXPECT_EQ(enforced(), 2u) << "the same image, so nothing was published";
-  ASSERT_EQ(reconciler->status().quarantine.entries.size(), 1u);
-  EXPECT_TRUE(reconciler->status().quarantine.entries[0].exists);
-  const auto lifted = reconciler->lift("default", "web");
-  EXPECT_TRUE(lifted.enforced);
-  EXPECT_EQ(lifted.generation, 3u);
-  EXPECT_NE(dataplane->published().back().digest(), quarantined);
-  EXPECT_EQ(dataplane->published().back().digest(), dataplane->published().front().digest());
-}
-
-TEST_F(ReconcilerTest, a_quarantine_of_nobody_is_noted_and_holds_when_it_appears) {
-  start_dataplane();
-  start();
-  const auto outcome = reconciler->quarantine({"default", "webb", "r", "a"});
-  EXPECT_TRUE(outcome.enforced);
-  EXPECT_EQ(outcome.note,
-            "there is no endpoint default/webb now; the quarantine holds as soon as there is; did you mean "
-            "\"default/web\"?");
-  EXPECT_FALSE(reconciler->status().quarantine.entries[0].exists);
-  write("endpoints.yaml", std::string("endpoints:\n") + kWeb + kApi +
-                              "  - {name: webb, labels: {app: web}, addresses: [10.88.0.12]}\n");
-  reload();
-  EXPECT_TRUE(reconciler->status().quarantine.entries[0].exists);
-  EXPECT_EQ(enforced(), 2u);
-  EXPECT_EQ(reconciler->lift("default", "web").error,
-            "default/web is not quarantined; did you mean \"default/webb\"?");
-  EXPECT_NE(reconciler->quarantine({"default", "web", "", "a"}).error, "");
-  EXPECT_EQ(reconciler->status().quarantine.entries.size(), 1u);
-}
-
-TEST_F(ReconcilerTest, what_is_not_enforced_yet_is_held_and_says_why) {
-  start();
-  const auto outcome = reconciler->quarantine({"default", "web", "r", "a"});
-  EXPECT_FALSE(outcome.enforced);
-  EXPECT_EQ(outcome.reason.substr(0, 15), "no data plane: ");
-  start_dataplane();
-  settle();
-  EXPECT_EQ(dataplane->published().size(), 1u);
-  dataplane->refuse_swaps("too large");
-  const auto refused = reconciler->lift("default", "web");
-  EXPECT_FALSE(refused.enforced);
-  EXPECT_EQ(refused.reason, "the data plane refuses it: too large");
-}
-
-TEST_F(ReconcilerTest, nothing_is_published_while_the_list_of_quarantines_cannot_be_read) {
-  std::filesystem::create_directory(base + "/quarantine.json");
-  start_dataplane();
-  start();
-  EXPECT_TRUE(dataplane->published().empty());
-  EXPECT_NE(reconciler->status().quarantine.error, "");
-  EXPECT_NE(reconciler->quarantine({"default", "web", "r", "a"}).error, "");
-  std::filesystem::remove(base + "/quarantine.json");
-  settle();
-  EXPECT_EQ(dataplane->published().size(), 1u);
-  EXPECT_EQ(reconciler->status().quarantine.error, "");
-}
-
 TEST_F(ReconcilerTest, a_rule_ends_when_its_time_comes_and_is_back_if_the_clock_is_set_back) {
   write("policies/b.yaml",
         "apiVersion: bulkhead.io/v1alpha1\nkind: SegmentationPolicy\nmetadata: {name: probe, namespace: "
@@ -466,20 +324,6 @@ TEST_F(ReconcilerTest, a_rule_ends_when_its_time_comes_and_is_back_if_the_clock_
   now += std::chrono::days(10'000);
   settle();
   EXPECT_EQ(dataplane->published()[3].digest(), dataplane->published()[1].digest());
-}
-
-TEST_F(ReconcilerTest, what_must_always_pass_keeps_nobody_from_a_quarantine) {
-  start_dataplane();
-  write("policies/open.yaml", kOpen);
-  write("policies/must.yaml",
-        "apiVersion: bulkhead.io/v1alpha1\nkind: Invariant\nmetadata: {name: must}\nspec:\n  always:\n"
-        "  - {name: customers, from: {world: {}}, to: {matchLabels: {app: api}}, ports: [tcp/443]}\n");
-  start();
-  EXPECT_EQ(enforced(), 1u) << reconciler->status().publish.refused;
-  const auto outcome = reconciler->quarantine({"default", "api", "r", "a"});
-  EXPECT_TRUE(outcome.enforced) << outcome.reason;
-  EXPECT_EQ(enforced(), 2u);
-  EXPECT_TRUE(reconciler->status().invariants.broken.empty());
 }
 
 TEST_F(ReconcilerTest, without_a_data_plane_the_reason_is_shown) {
