@@ -1,5 +1,6 @@
 """Real traffic between two containers of a stage, and what was seen of it. Run as a script it is the far end of a UDP stream."""
 import json
+import signal
 import socket
 import sys
 import time
@@ -95,11 +96,14 @@ def _serve(port):
 def _stream(address, port, rate, seconds):
     """Numbered datagrams at a steady rate, until the time is over or an interrupt; prints how many were sent."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    ended = []
+    # Not by an exception, which may come between a datagram and its being counted.
+    signal.signal(signal.SIGINT, lambda *_: ended.append(True))
     with socket.socket(family, socket.SOCK_DGRAM) as s:
         begin, sent = time.monotonic(), 0
         try:
-            while (now := time.monotonic() - begin) < seconds:
-                while sent < now * rate:
+            while not ended and (now := time.monotonic() - begin) < seconds:
+                while sent < now * rate and not ended:
                     s.sendto(sent.to_bytes(8, "big"), (address, port))
                     sent += 1
                 time.sleep(0.001)
