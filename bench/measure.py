@@ -58,9 +58,10 @@ def print_json(value):
     print(json.dumps(value, indent=2))
 
 
-def iperf_gbits(stage, client, address, seconds, reverse=False):
+def iperf_gbits(stage, client, address, seconds, reverse=False, congestion=None):
     """Gbit/s of TCP that arrived. The server runs already and may need a moment to be rid of its last client."""
     command = ["iperf3", "-c", address, "-t", str(seconds), "-J", "--connect-timeout", "2000"] + (["-R"] if reverse else [])
+    command += ["-C", congestion] if congestion else []
     for _ in range(10):
         done = stage.run(client, command, check=False, timeout=seconds + 30)
         report = json.loads(done.stdout) if done.stdout.strip() else {}

@@ -1,5 +1,5 @@
 #include <rte_cycles.h>
-#include <rte_pause.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -124,7 +124,8 @@ void Worker::run() {
       continue;
     }
     if (++idle < kSpins) {
-      rte_pause();
+      // Who sends to us, or takes what we send, may be waiting for this very processor.
+      sched_yield();
       continue;
     }
     telemetry::add(block_.sleeps, 1);
