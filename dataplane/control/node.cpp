@@ -224,9 +224,13 @@ Reply Node::swap(Request& request) {
   reply.generation = next->generation;
   std::memcpy(reply.digest, next->digest.bytes, sizeof reply.digest);
   reply.swap_ns = publisher_.publish(std::move(next));
-  if (const std::string reason = state_.save_image(*publisher_.enforced()); !reason.empty())
-    spdlog::error("the image is enforced but not saved for a restart: {}", reason);
-  return Reply::of(reply);
+  Reply done = Reply::of(reply);
+  // Nobody waits for the copy. Killed before it is whole, we come back with the image before, and are sent this one again.
+  done.afterwards = [this] {
+    if (const std::string reason = state_.save_image(*publisher_.enforced()); !reason.empty())
+      spdlog::error("the image is enforced but not saved for a restart: {}", reason);
+  };
+  return done;
 }
 
 /// A port opens for the endpoint that the image ties to it by number and key; for no other.

@@ -210,7 +210,9 @@ bool Server::serve(Client& client) {
   answer.sequence = header.sequence;
   answer.bytes = static_cast<std::uint32_t>(reply.bytes.size());
   std::memcpy(reply.bytes.data(), &answer, sizeof answer);
-  return send_message(client.socket.get(), reply.bytes, reply.fds);
+  const bool sent = send_message(client.socket.get(), reply.bytes, reply.fds);
+  if (reply.afterwards) reply.afterwards();
+  return sent;
 }
 
 void Server::announce(const abi::PortLost& event) {

@@ -36,15 +36,17 @@ struct Request {
   std::vector<Fd> fds;  // as many as the table in messages.h says; the handler may take them
 };
 
-/// What goes back: bytes of one reply struct (its header is filled in by the server) and borrowed descriptors.
+/// What goes back: bytes of one reply struct (its header is filled in by the server) and borrowed descriptors; and what is
+/// to be done once it is on its way, before anything else is served.
 struct Reply {
   std::vector<std::byte> bytes;
   std::vector<int> fds;
+  std::function<void()> afterwards = {};
 
   template <typename Message>
   static Reply of(const Message& message, std::vector<int> fds = {}) {
     const auto* first = reinterpret_cast<const std::byte*>(&message);
-    return {{first, first + sizeof(Message)}, std::move(fds)};
+    return {{first, first + sizeof(Message)}, std::move(fds), {}};
   }
   static Reply error(const std::string& text);
 };

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "dataplane/image/layout.h"
 #include "dataplane/image/lookup_tables.h"
@@ -155,56 +156,66 @@ class Pages {
 
 /// Profiles hashed, and the worlds behind them.
 struct Records {
-  std::uint64_t homes = 0;
+  std::uint64_t factor = 1, homes = 0;
   std::vector<PackedRecord> table;
   Pages<sizeof(Meaning) / sizeof(std::uint32_t)> meanings;  // 0: none
   std::uint32_t worlds_first = 0;
 };
 
-Records place_records(const PolicyTables& tables) {
+/// Indexes of profiles in the order of their homes; empty where they lie in it already.
+std::vector<std::uint32_t> order_of(const std::vector<Record>& profiles, std::uint64_t factor) {
+  const auto before = [factor](const Record& a, const Record& b) {
+    return a.profile * factor < b.profile * factor;
+  };
+  std::vector<std::uint32_t> order;
+  if (std::is_sorted(profiles.begin(), profiles.end(), before)) return order;
+  order.resize(profiles.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(),
+            [&](std::uint32_t a, std::uint32_t b) { return before(profiles[a], profiles[b]); });
+  return order;
+}
+
+/// Nothing where some profile would stand too far from home.
+std::optional<Records> place_records(const PolicyTables& tables, std::uint64_t factor, std::uint64_t homes) {
   const std::vector<Record>& profiles = tables.profiles;
-  std::vector<std::uint32_t> order(profiles.size()), end_of_home;
+  const std::vector<std::uint32_t> order = order_of(profiles, factor);
+  Records result{factor, homes, std::vector<PackedRecord>(1 + homes + kProbesMax, PackedRecord{}), {}, 0};
+  const auto number = [&](const Meaning& meaning) {
+    std::uint32_t words[sizeof(Meaning) / sizeof(std::uint32_t)];
+    std::memcpy(words, &meaning, sizeof meaning);
+    return result.meanings.number(words);
+  };
+  number({});
+  const auto packed = [&](const Record& one) {
+    return PackedRecord{one.profile, one.identity,
+                        number({{one.subject[0], one.subject[1]}, {one.peer[0], one.peer[1]}, one.flags})};
+  };
+  std::uint64_t next = 1;
+  for (std::size_t i = 0; i < profiles.size(); ++i) {
+    const Record& one = profiles[order.empty() ? i : order[i]];
+    assert(one.profile != 0);
+    const std::uint64_t home = 1 + record_home(one.profile, factor, homes);
+    next = std::max(next, home);
+    if (next - home >= kProbesMax) return std::nullopt;
+    result.table[next++] = packed(one);
+  }
+  result.worlds_first = static_cast<std::uint32_t>(result.table.size());
+  for (const Record& world : tables.worlds) result.table.push_back(packed(world));
+  return result;
+}
+
+/// Nothing where they would need more than `bytes_max`.
+std::optional<Records> place_records(const PolicyTables& tables, std::uint64_t bytes_max) {
   // Half as many again: the farthest of ten thousand is then some ten places from home.
   constexpr std::uint64_t kHomesMin = 16;
-  for (std::uint64_t homes = std::max(kHomesMin, std::uint64_t{order.size()} * 3 / 2);; homes += homes / 2) {
-    // By home, those of one home by profile: counted, then the few of each home in order.
-    const auto home_of = [&](std::uint32_t index) { return record_home(profiles[index].profile, homes); };
-    end_of_home.assign(homes + 1, 0);
-    for (std::uint32_t i = 0; i < order.size(); ++i) ++end_of_home[home_of(i) + 1];
-    for (std::uint64_t home = 0; home < homes; ++home) end_of_home[home + 1] += end_of_home[home];
-    for (std::uint32_t i = 0; i < order.size(); ++i) order[end_of_home[home_of(i)]++] = i;
-    for (std::size_t first = 0; first < order.size();) {
-      const std::size_t end = end_of_home[home_of(order[first])];
-      std::sort(order.begin() + static_cast<std::ptrdiff_t>(first),
-                order.begin() + static_cast<std::ptrdiff_t>(end),
-                [&](std::uint32_t a, std::uint32_t b) { return profiles[a].profile < profiles[b].profile; });
-      first = end;
-    }
-    Records result{homes, std::vector<PackedRecord>(1 + homes + kProbesMax, PackedRecord{}), {}, 0};
-    const auto number = [&](const Meaning& meaning) {
-      std::uint32_t words[sizeof(Meaning) / sizeof(std::uint32_t)];
-      std::memcpy(words, &meaning, sizeof meaning);
-      return result.meanings.number(words);
-    };
-    number({});
-    const auto packed = [&](const Record& one) {
-      return PackedRecord{one.profile, one.identity,
-                          number({{one.subject[0], one.subject[1]}, {one.peer[0], one.peer[1]}, one.flags})};
-    };
-    std::uint64_t next = 1;
-    bool fits = true;
-    for (const std::uint32_t index : order) {
-      assert(profiles[index].profile != 0);
-      const std::uint64_t home = 1 + home_of(index);
-      next = std::max(next, home);
-      if (!(fits = next - home < kProbesMax)) break;
-      result.table[next++] = packed(profiles[index]);
-    }
-    if (!fits) continue;
-    result.worlds_first = static_cast<std::uint32_t>(result.table.size());
-    for (const Record& world : tables.worlds) result.table.push_back(packed(world));
-    return result;
-  }
+  constexpr std::uint64_t kFactors[] = {1, 0x9e37'79b9'7f4a'7c15u, 0xd6e8'feb8'6659'fd93u,
+                                        0xff51'afd7'ed55'8ccdu};
+  for (std::uint64_t homes = std::max(kHomesMin, std::uint64_t{tables.profiles.size()} * 3 / 2);
+       homes < bytes_max / sizeof(PackedRecord); homes += homes / 2)
+    for (const std::uint64_t factor : kFactors)
+      if (auto placed = place_records(tables, factor, homes)) return placed;
+  return std::nullopt;
 }
 
 /// The rows of `verdicts` and `audited`.
@@ -343,15 +354,20 @@ std::optional<Places> find_places(std::span<const std::uint64_t> hashes) {
 }
 
 Section build_policy(const PolicyTables& tables, const Limits& limits) {
-  const Records records = place_records(tables);
   const std::uint64_t bytes_max = bound_of(limits);
+  const auto placed = place_records(tables, bytes_max);
+  const std::string more = "more than " + std::to_string(bytes_max);
+  if (!placed)
+    return Refusal{too_large(SectionKind::kPolicy, more, bytes_max,
+                             "records with " + std::to_string(tables.profiles.size()) + " profiles")};
+  const Records& records = *placed;
   constexpr std::uint64_t kNodeBytes = kTrieEntries * sizeof(std::uint32_t);
   std::vector<BlockRecord> blocks = tables.blocks;
   for (BlockRecord& block : blocks) block.record += records.worlds_first;
   const auto trie = make_trie(blocks, records.worlds_first + tables.world_v4,
                               records.worlds_first + tables.world_v6, bytes_max / kNodeBytes);
   if (!trie)
-    return Refusal{too_large(SectionKind::kPolicy, "more than " + std::to_string(bytes_max), bytes_max,
+    return Refusal{too_large(SectionKind::kPolicy, more, bytes_max,
                              "trie with " + std::to_string(tables.blocks.size()) + " address blocks")};
   const VerdictPages verdicts = page_verdicts(tables);
   const CellPages cells = page_cells(tables);
@@ -368,6 +384,7 @@ Section build_policy(const PolicyTables& tables, const Limits& limits) {
   header.gateway_v4 = tables.gateway_v4;
   header.gateway_v6 = tables.gateway_v6;
   header.record_homes = records.homes;
+  header.record_factor = records.factor;
   header.trie_root_v4 = trie->root_v4;
   header.trie_root_v6 = trie->root_v6;
   Section section = lay_out(header,

@@ -41,7 +41,7 @@
 namespace bulkhead::image {
 
 inline constexpr std::uint64_t kMagic = 0x31'47'4d'49'48'4b'4c'42;  // "BLKHIMG1"
-inline constexpr std::uint32_t kFormatVersion = 4;
+inline constexpr std::uint32_t kFormatVersion = 5;
 inline constexpr std::size_t kTableAlign = 64;
 inline constexpr std::size_t kSectionAlign = 4096;
 
@@ -185,8 +185,8 @@ struct Record {
 /// A record as it lies in its table: profiles are many, what they mean is not. All zero in a free place.
 ///
 /// Index 0 denies everything: it is what a profile means that the policy section does not know. Profiles follow: open
-/// addressing with linear probing from 1 + record_home(profile, record_homes), less than kProbesMax places away, room for
-/// that behind the last home. Behind them, the trie's.
+/// addressing with linear probing from 1 + record_home(profile, record_factor, record_homes), less than kProbesMax places
+/// away, room for that behind the last home. Behind them, the trie's.
 struct PackedRecord {
   Profile profile;
   std::uint32_t identity;
@@ -206,9 +206,10 @@ static_assert(sizeof(Meaning) == 20);
 /// World has no ends of its own: its side of the judgement is "allow".
 inline constexpr std::uint32_t kNoSubject = 0xffff'ffffu;
 
-/// Profiles are hashes: their low half, scaled.
-constexpr std::uint64_t record_home(Profile profile, std::uint64_t homes) {
-  return static_cast<std::uint32_t>(profile) * homes >> 32;
+/// Profiles are hashes: their high half, scaled, so that homes rise with profiles. Another odd factor than 1 spreads those
+/// that somebody chose to crowd one home.
+constexpr std::uint64_t record_home(Profile profile, std::uint64_t factor, std::uint64_t homes) {
+  return (profile * factor >> 32) * homes >> 32;
 }
 
 /// An address, like a profile, lies less than this many places after its home; the builder sees to that.
@@ -233,6 +234,7 @@ struct PolicyHeader {
       gateway_v4;  // the data plane's own addresses: they answer ping and send ICMP errors; zero: none
   abi::Address gateway_v6;
   std::uint64_t record_homes;  // where profiles are at home in records, less than 2^32
+  std::uint64_t record_factor;
   std::uint32_t trie_root_v4;  // entered with byte 12 of the mapped address
   std::uint32_t trie_root_v6;  // entered with byte 0
   TableRef page_of;            // uint16_t [kProtocolSlots * 256]

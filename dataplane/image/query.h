@@ -55,7 +55,7 @@ struct View {
   const std::uint32_t* governing = nullptr;
   const PackedRecord* records = nullptr;
   const Meaning* meanings = nullptr;
-  std::uint64_t record_homes = 0;
+  std::uint64_t record_homes = 0, record_factor = 1;
   const std::uint32_t* trie = nullptr;
   const char* policy_strings = nullptr;
 
@@ -179,7 +179,7 @@ inline const AddressSlot* home_slot(const View& view, const abi::Address& addres
 
 /// What the profile means: at most kProbesMax neighbouring records; 0 where the policy section does not know it.
 inline std::uint32_t record_of(const View& view, Profile profile) {
-  auto at = static_cast<std::uint32_t>(1 + record_home(profile, view.record_homes));
+  auto at = static_cast<std::uint32_t>(1 + record_home(profile, view.record_factor, view.record_homes));
   for (std::uint32_t probe = 0; probe < kProbesMax; ++probe, ++at)
     if (view.records[at].profile == profile) return at;
   return 0;

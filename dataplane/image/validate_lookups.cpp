@@ -44,6 +44,8 @@ std::optional<Refusal> check_records(std::span<const PackedRecord> records, std:
       homes > records.size() - kProbesMax - 1)
     return refuse("policy section, table records: ", records.size(), " elements for ", homes,
                   " homes, expected one or more and ", kProbesMax + 1, " places more");
+  if (header.record_factor % 2 == 0)
+    return refuse("policy section: record_factor ", header.record_factor, ", expected an odd number");
   for (std::size_t i = 0; i < records.size(); ++i) {
     const PackedRecord& record = records[i];
     const bool hashed = i > 0 && i < 1 + homes + kProbesMax;
@@ -60,7 +62,7 @@ std::optional<Refusal> check_records(std::span<const PackedRecord> records, std:
     if (owned != hashed || owned != (record.profile != 0))
       return refuse_at("records", i, owned ? "an owner's among the trie's" : "world among the profiles");
     if (!owned) continue;
-    const std::uint64_t home = 1 + record_home(record.profile, homes);
+    const std::uint64_t home = 1 + record_home(record.profile, header.record_factor, homes);
     if (i < home || i - home >= kProbesMax)
       return refuse_at("records", i, "its profile is at home at ", home);
     for (std::uint64_t before = home; before < i; ++before)

@@ -218,6 +218,7 @@ std::optional<Refusal> check_policy(std::span<const std::byte> section, bool che
   view.records = table<PackedRecord>(section, header.records).data();
   view.meanings = table<Meaning>(section, header.meanings).data();
   view.record_homes = header.record_homes;
+  view.record_factor = header.record_factor;
   view.trie = table<std::uint32_t>(section, header.trie).data();
   view.policy_strings = table<char>(section, header.strings).data();
   return std::nullopt;

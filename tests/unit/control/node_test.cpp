@@ -61,6 +61,7 @@ class NodeTest : public testing::Test {
   std::string ask(abi::MessageType type, const Message& message, Answer& answer, std::vector<Fd> fds = {}) {
     Request request{type, &message, std::move(fds)};
     const Reply reply = node_->handle(request);
+    if (reply.afterwards) reply.afterwards();
     if (reply.bytes.size() == sizeof(abi::ErrorReply)) {
       abi::ErrorReply error;
       std::memcpy(&error, reply.bytes.data(), sizeof error);

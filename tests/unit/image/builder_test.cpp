@@ -113,16 +113,17 @@ TEST(Builder, another_seed_parts_addresses_that_crowd_one_home) {
     EXPECT_EQ(view.record(bind(view, owned.address).record).profile, profile);
 }
 
-TEST(Builder, more_homes_part_profiles_that_crowd_one) {
+TEST(Builder, another_factor_parts_profiles_that_crowd_one_home) {
   Tables tables = sample::make_tables();
   const Record one = tables.policy.profiles[0];
   for (Profile i = 1; i <= kProbesMax + 4; ++i) {
     tables.policy.profiles.push_back(one);
-    tables.policy.profiles.back().profile = i << 24 | 5;  // near one another
+    tables.policy.profiles.back().profile = 0x1234'5678'0000'0000u | i;
   }
   const Image image = sample::build(tables);
   const View view = view_of(image);
-  EXPECT_GT(view.record_homes, tables.policy.profiles.size() * 3 / 2);
+  EXPECT_NE(view.record_factor, 1u);
+  EXPECT_EQ(view.record_homes, tables.policy.profiles.size() * 3 / 2);
   for (const Record& record : tables.policy.profiles) {
     const std::uint32_t found = record_of(view, record.profile);
     ASSERT_NE(found, 0u);

@@ -173,6 +173,7 @@ TEST_F(Refusals, of_records) {
   expect("policy section, table records: " + std::to_string(policy().records.count) +
              " elements for 0 homes, expected one or more and 17 places more",
          [&] { policy().record_homes = 0; });
+  expect("policy section: record_factor 2, expected an odd number", [&] { policy().record_factor = 2; });
   expect(sized(0), [&] { resize_policy("records", 0); });
   expect(sized(policy().record_homes + kProbesMax),
          [&] { resize_policy("records", policy().record_homes + kProbesMax); });
@@ -195,7 +196,8 @@ TEST_F(Refusals, of_records) {
   expect(at(world) + "free, where the trie's are expected", [&] { record(world) = {}; });
   expect(at(world) + "an owner's among the trie's", [&] { record(world) = record(used); });
   expect(at(used) + "world among the profiles", [&] { record(used).meaning = record(world).meaning; });
-  const std::uint64_t home = 1 + record_home(record(used).profile, policy().record_homes);
+  const std::uint64_t home =
+      1 + record_home(record(used).profile, policy().record_factor, policy().record_homes);
   const std::size_t far = home + kProbesMax < world ? home + kProbesMax : home - 1;
   expect(at(far) + "its profile is at home at " + std::to_string(home), [&] {
     const PackedRecord moved = record(used);
