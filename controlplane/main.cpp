@@ -2,6 +2,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 
 #include <boost/program_options.hpp>
 #include <cstdio>
@@ -49,8 +50,17 @@ int check(const config::Config& config) {
   return 0;
 }
 
+/// Each section of an image is a descriptor, and a new image is whole before the one before goes.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int run(const config::Config& config) {
   compile::keep_freed_memory();
+  raise_descriptor_limit();
   std::filesystem::create_directories(config.run_directory);
   std::filesystem::create_directories(config.state_directory);
   // Two control planes with one state would give ports each other's keys.

@@ -14,8 +14,6 @@
 namespace bulkhead::publish {
 namespace {
 
-constexpr std::size_t kFdsMax = abi::kSectionsMax;  // no message carries more
-
 std::int64_t now_ms() {
   using namespace std::chrono;
   return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
@@ -80,7 +78,7 @@ Channel Channel::connect(const std::string& socket_path, std::string_view who, i
 
 void Channel::send(const void* message, std::size_t bytes, std::span<const int> fds) {
   iovec vector{const_cast<void*>(message), bytes};
-  alignas(cmsghdr) char control[CMSG_SPACE(kFdsMax * sizeof(int))] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE(abi::kFdsMax * sizeof(int))] = {};
   msghdr header{};
   header.msg_iov = &vector;
   header.msg_iovlen = 1;
@@ -108,7 +106,7 @@ void Channel::send(const void* message, std::size_t bytes, std::span<const int> 
 
 std::optional<abi::MessageHeader> Channel::receive(std::int64_t deadline_ms, std::vector<Fd>* fds) {
   iovec vector{buffer_.data(), buffer_.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(kFdsMax * sizeof(int))];
+  alignas(cmsghdr) char control[CMSG_SPACE(abi::kFdsMax * sizeof(int))];
   msghdr message{};
   ssize_t bytes;
   for (;;) {
@@ -222,13 +220,23 @@ abi::SwapReply Channel::swap(std::uint64_t generation, std::span<const OfferedSe
   abi::Swap request{};
   request.generation = generation;
   std::vector<int> fds;
-  for (const OfferedSection& section : sections) {
+  for (const OfferedSection& section : sections)
+    if (section.fd >= 0) fds.push_back(section.fd);
+  // The last ones come along with the swap, what is more ahead of it.
+  const std::size_t ahead = fds.size() - std::min<std::size_t>(fds.size(), abi::kFdsMax);
+  for (std::size_t first = 0; first < ahead; first += abi::kFdsMax) {
+    abi::Offer offer{};
+    offer.is_first = first == 0 ? 1 : 0;
+    call<abi::Empty>(offer, abi::MessageType::kOffer,
+                     std::span(fds).subspan(first, std::min<std::size_t>(ahead - first, abi::kFdsMax)));
+  }
+  const auto with_swap = std::span<const int>(fds).subspan(ahead);
+  for (std::size_t new_ones = 0; const OfferedSection& section : sections) {
     const std::uint32_t number = request.sections++;
     std::memcpy(request.digests[number], section.digest.bytes, sizeof request.digests[number]);
-    request.is_new[number] = section.fd >= 0 ? 1 : 0;
-    if (section.fd >= 0) fds.push_back(section.fd);
+    if (section.fd >= 0) request.is_new[number] = new_ones++ < ahead ? 0 : 1;
   }
-  const auto reply = call<abi::SwapReply>(request, abi::MessageType::kSwap, fds);
+  const auto reply = call<abi::SwapReply>(request, abi::MessageType::kSwap, with_swap);
   if (reply.generation != generation) {
     throw ChannelError("generation " + std::to_string(generation) + " was sent and " +
                        std::to_string(reply.generation) + " acknowledged");
@@ -273,15 +281,29 @@ std::vector<abi::PortInfo> Channel::ports() {
 }
 
 EnforcedImage Channel::image() {
-  std::vector<Fd> fds;
-  const auto reply =
-      call<abi::ImageReply>(abi::Empty{}, abi::MessageType::kImage, {}, abi::kSectionsMax, &fds);
-  if (reply.sections != fds.size() || (reply.generation != 0) != (fds.size() > 1))
-    throw ChannelError("an enforced image of " + std::to_string(reply.sections) + " sections with " +
-                       std::to_string(fds.size()) + " descriptors");
+  constexpr int kRestartsMax = 100;
+  int restarts = 0;
   EnforcedImage image;
-  image.generation = reply.generation;
-  for (std::size_t i = 0; i < fds.size(); ++i) image.sections.push_back({reply.bytes[i], std::move(fds[i])});
+  for (std::uint32_t sections = 1; image.sections.size() < sections;) {
+    abi::ImageRequest request{};
+    request.from = static_cast<std::uint32_t>(image.sections.size());
+    std::vector<Fd> fds;
+    const auto reply = call<abi::ImageReply>(request, abi::MessageType::kImage, {}, abi::kFdsMax, &fds);
+    if (request.from != 0 && reply.generation != image.generation) {
+      if (++restarts > kRestartsMax) throw ChannelError("the enforced image changes faster than it is read");
+      image = {};
+      continue;
+    }
+    if (reply.generation == 0 || reply.sections < 2 || reply.sections > abi::kSectionsMax || fds.empty() ||
+        reply.count != fds.size() || fds.size() > reply.sections - request.from)
+      throw ChannelError("an enforced image of " + std::to_string(reply.sections) + " sections, of which " +
+                         std::to_string(reply.count) + " came with " + std::to_string(fds.size()) +
+                         " descriptors");
+    image.generation = reply.generation;
+    sections = reply.sections;
+    for (std::size_t i = 0; i < fds.size(); ++i)
+      image.sections.push_back({reply.bytes[i], std::move(fds[i])});
+  }
   return image;
 }
 

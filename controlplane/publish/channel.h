@@ -37,8 +37,7 @@ struct RequestRefused : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// The enforced sections, sealed or read-only: the policy section, then the shards. Generation 0: none is enforced and
-/// there are none.
+/// The enforced sections, sealed or read-only: the policy section, then the shards.
 struct EnforcedImage {
   struct Section {
     std::uint64_t bytes = 0;
@@ -81,7 +80,7 @@ class Channel {
 
   /// Every attached port, however many replies it takes.
   std::vector<abi::PortInfo> ports();
-  EnforcedImage image();
+  EnforcedImage image();  // RequestRefused where none is enforced
   Regions regions();
 
   /// From now on PortLost events arrive. They are taken in during any call; `next_event` gives them one by

@@ -8,11 +8,12 @@
 //
 //   request      carries                                       reply
 //   kHello       Hello                                         HelloReply
+//   kOffer       Offer, fds: sections of a swap to come         Empty
 //   kSwap        Swap, fds: the sections that are new          SwapReply: every worker uses the new image
 //   kAttach      Attach, 1 fd: a tap's namespace, or none      AttachReply
 //   kDetach      Detach                                        Empty
 //   kPorts       PortsRequest                                  PortsReply, repeated by `from`
-//   kImage       Empty                                         ImageReply, fds: the enforced sections
+//   kImage       ImageRequest                                  ImageReply, fds: sections; repeated by `from`
 //   kRegions     Empty                                         RegionsReply, 2 fds: telemetry, flow table
 //   kSubscribe   Empty                                         Empty
 //
@@ -29,7 +30,7 @@ namespace bulkhead::abi {
 
 /// Rises with every change to anything in abi/. Both sides refuse another version: they are installed
 /// together.
-inline constexpr std::uint32_t kVersion = 2;
+inline constexpr std::uint32_t kVersion = 3;
 inline constexpr std::uint32_t kMessageMagic = 0x4b'48'4c'42;  // "BLHK"
 inline constexpr std::uint32_t kMessageBytesMax = 60 * 1024;
 
@@ -39,6 +40,7 @@ inline constexpr char kDataplaneSocket[] = "dataplane.sock";
 enum class MessageType : std::uint16_t {
   kError,
   kHello,
+  kOffer,
   kSwap,
   kAttach,
   kDetach,
@@ -88,10 +90,21 @@ struct HelloReply {
 };
 
 /// The most sections that an image has: the policy section and its shards.
-inline constexpr std::uint32_t kSectionsMax = 129;
+inline constexpr std::uint32_t kSectionsMax = 513;
+/// The most descriptors that come along with one message (the kernel's own bound is 253).
+inline constexpr std::uint32_t kFdsMax = 128;
+
+/// Sections, ahead of a swap that has more new ones than kFdsMax. They are checked at once, and kept until a swap has
+/// been answered.
+struct Offer {
+  MessageHeader header;
+  std::uint32_t is_first;  // 1: what was offered before goes
+  std::uint32_t reserved;
+};
 
 /// The image that shall be enforced, by its sections' digests: first the policy section, then the shards. Descriptors come
-/// along, in the same order, for those that are new; the others must be sections of the image that is enforced.
+/// along, in the same order, for those that are new; the others must have been offered, or be sections of the image that
+/// is enforced.
 struct Swap {
   MessageHeader header;
   std::uint64_t generation;  // greater than the enforced one
@@ -192,12 +205,18 @@ struct PortsReply {
 };
 static_assert(sizeof(PortsReply) <= kMessageBytesMax);
 
+struct ImageRequest {
+  MessageHeader header;
+  std::uint32_t from;  // number of a section: 0 is the policy section, the shards follow
+  std::uint32_t reserved;
+};
+
 struct ImageReply {
   MessageHeader header;
-  std::uint64_t generation;
-  std::uint32_t sections;  // as many descriptors come along
-  std::uint32_t reserved;
-  std::uint64_t bytes[kSectionsMax];  // of the policy section, then of the shards
+  std::uint64_t generation;  // another one than before: ask again from 0
+  std::uint32_t sections;    // that the image has
+  std::uint32_t count;       // in this message; as many descriptors come along
+  std::uint64_t bytes[kFdsMax];
 };
 
 struct RegionsReply {

@@ -138,6 +138,8 @@ Reply Node::handle(Request& request) {
   switch (request.type) {
     case abi::MessageType::kHello:
       return hello();
+    case abi::MessageType::kOffer:
+      return offer(request);
     case abi::MessageType::kSwap:
       return swap(request);
     case abi::MessageType::kAttach:
@@ -147,7 +149,7 @@ Reply Node::handle(Request& request) {
     case abi::MessageType::kPorts:
       return list_ports(*static_cast<const abi::PortsRequest*>(request.message));
     case abi::MessageType::kImage:
-      return image();
+      return image(*static_cast<const abi::ImageRequest*>(request.message));
     case abi::MessageType::kRegions:
       return regions();
     default:
@@ -171,7 +173,29 @@ Reply Node::hello() {
   return Reply::of(reply);
 }
 
-/// The sections that a swap names: new ones from their descriptors, the others from the enforced image.
+namespace {
+
+std::variant<swap::SharedSection, std::string> take_section(Fd& fd) {
+  auto mapped = swap::Section::map(fd.release());
+  if (const auto* reason = std::get_if<std::string>(&mapped)) return "image refused: " + *reason;
+  return swap::check(std::move(std::get<swap::Section>(mapped)));
+}
+
+}  // namespace
+
+Reply Node::offer(Request& request) {
+  if (static_cast<const abi::Offer*>(request.message)->is_first != 0) offered_.clear();
+  if (offered_.size() + request.fds.size() > abi::kSectionsMax)
+    return Reply::error("more than " + std::to_string(abi::kSectionsMax) + " sections offered");
+  for (Fd& fd : request.fds) {
+    auto taken = take_section(fd);
+    if (const auto* reason = std::get_if<std::string>(&taken)) return Reply::error(*reason);
+    offered_.push_back(std::get<swap::SharedSection>(std::move(taken)));
+  }
+  return Reply::of(abi::Empty{});
+}
+
+/// The sections that a swap names: new ones from their descriptors, the others from what was offered or is enforced.
 std::string Node::take_sections(Request& request, std::vector<swap::SharedSection>& sections) {
   const auto& message = *static_cast<const abi::Swap*>(request.message);
   if (message.sections > abi::kSectionsMax)
@@ -184,19 +208,18 @@ std::string Node::take_sections(Request& request, std::vector<swap::SharedSectio
     std::memcpy(digest.bytes, message.digests[i], sizeof digest.bytes);
     if (message.is_new[i] == 0) {
       // An unchanged section seldom moves.
-      const auto known = now == nullptr ? swap::SharedSection{} : find_section(now->sections, i, digest);
+      auto known = now == nullptr ? swap::SharedSection{} : find_section(now->sections, i, digest);
+      if (known == nullptr) known = find_section(offered_, i, digest);
       if (known == nullptr)
         return "section " + std::to_string(i) + ", " + image::hex(digest).substr(0, 12) +
-               ", is not of the enforced image";
+               ", was not offered and is not of the enforced image";
       sections.push_back(known);
       continue;
     }
     if (fd == request.fds.end()) return "fewer descriptors than new sections";
-    auto mapped = swap::Section::map((fd++)->release());
-    if (const auto* reason = std::get_if<std::string>(&mapped)) return "image refused: " + *reason;
-    auto checked = swap::check(std::move(std::get<swap::Section>(mapped)));
-    if (const auto* reason = std::get_if<std::string>(&checked)) return *reason;
-    sections.push_back(std::get<swap::SharedSection>(checked));
+    auto taken = take_section(*fd++);
+    if (const auto* reason = std::get_if<std::string>(&taken)) return *reason;
+    sections.push_back(std::get<swap::SharedSection>(std::move(taken)));
     if (!(sections.back()->digest == digest))
       return "image refused: section " + std::to_string(i) + " is " +
              image::hex(sections.back()->digest).substr(0, 12) + ", announced was " +
@@ -213,8 +236,9 @@ Reply Node::swap(Request& request) {
                         " is not newer than the enforced " +
                         std::to_string(now != nullptr ? now->generation : 0));
   std::vector<swap::SharedSection> sections;
-  if (const std::string reason = take_sections(request, sections); !reason.empty())
-    return Reply::error(reason);
+  const std::string wrong = take_sections(request, sections);
+  offered_.clear();
+  if (!wrong.empty()) return Reply::error(wrong);
   auto loaded = swap::load(std::move(sections), message.generation);
   if (const auto* reason = std::get_if<std::string>(&loaded)) return Reply::error(*reason);
   auto next = std::move(std::get<std::unique_ptr<swap::Enforced>>(loaded));
@@ -412,15 +436,17 @@ Reply Node::list_ports(const abi::PortsRequest& request) {
   return Reply::of(reply);
 }
 
-Reply Node::image() {
+Reply Node::image(const abi::ImageRequest& request) {
   const swap::Enforced* enforced = publisher_.enforced();
   if (enforced == nullptr) return Reply::error("no image is enforced: nothing is forwarded");
   abi::ImageReply reply{};
   reply.generation = enforced->generation;
+  reply.sections = static_cast<std::uint32_t>(enforced->sections.size());
   std::vector<int> fds;
-  for (const swap::SharedSection& section : enforced->sections) {
-    reply.bytes[reply.sections++] = section->section.bytes().size();
-    fds.push_back(section->section.fd());
+  for (std::size_t i = request.from; i < enforced->sections.size() && reply.count < abi::kFdsMax; ++i) {
+    const swap::Section& section = enforced->sections[i]->section;
+    reply.bytes[reply.count++] = section.bytes().size();
+    fds.push_back(section.fd());
   }
   return Reply::of(reply, std::move(fds));
 }

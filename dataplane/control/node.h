@@ -40,12 +40,13 @@ class Node {
 
  private:
   Reply hello();
+  Reply offer(Request& request);
   Reply swap(Request& request);
   std::string take_sections(Request& request, std::vector<swap::SharedSection>& sections);
   Reply attach(Request& request);
   Reply detach(const abi::Detach& request);
   Reply list_ports(const abi::PortsRequest& request);
-  Reply image();
+  Reply image(const abi::ImageRequest& request);
   Reply regions();
 
   std::string check(const abi::Attach& request, NetnsId netns) const;
@@ -65,6 +66,7 @@ class Node {
   flow::TakeUp take_up_;
   flow::Table flows_;
   swap::Publisher publisher_;
+  std::vector<swap::SharedSection> offered_;  // for the next swap
   port::Table ports_;
   std::vector<SavedPort> attached_;  // in the order they came; the requests as given
   std::vector<std::unique_ptr<worker::Worker>> workers_;

@@ -17,7 +17,6 @@ namespace bulkhead::control {
 namespace {
 
 constexpr std::size_t kClientsMax = 64;
-constexpr std::size_t kFdsMax = abi::kSectionsMax;
 
 struct Shape {
   std::size_t bytes;
@@ -29,8 +28,10 @@ Shape shape(abi::MessageType type) {
   switch (type) {
     case abi::MessageType::kHello:
       return {sizeof(abi::Hello), 0, 0};
+    case abi::MessageType::kOffer:
+      return {sizeof(abi::Offer), 1, abi::kFdsMax};
     case abi::MessageType::kSwap:
-      return {sizeof(abi::Swap), 0, abi::kSectionsMax};
+      return {sizeof(abi::Swap), 0, abi::kFdsMax};
     case abi::MessageType::kAttach:
       return {sizeof(abi::Attach), 0, 1};
     case abi::MessageType::kDetach:
@@ -38,6 +39,7 @@ Shape shape(abi::MessageType type) {
     case abi::MessageType::kPorts:
       return {sizeof(abi::PortsRequest), 0, 0};
     case abi::MessageType::kImage:
+      return {sizeof(abi::ImageRequest), 0, 0};
     case abi::MessageType::kRegions:
     case abi::MessageType::kSubscribe:
       return {sizeof(abi::Empty), 0, 0};
@@ -64,7 +66,7 @@ std::string misshapen(const abi::MessageHeader& header, std::size_t bytes, std::
 
 bool send_message(int socket, std::span<const std::byte> bytes, const std::vector<int>& fds) {
   iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(kFdsMax * sizeof(int))] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE(abi::kFdsMax * sizeof(int))] = {};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
@@ -170,7 +172,7 @@ bool Server::serve(Client& client) {
   alignas(8) std::byte bytes[sizeof(abi::Swap) + 1024];
   static_assert(sizeof(abi::Swap) > sizeof(abi::Attach));
   iovec part{bytes, sizeof bytes};
-  alignas(cmsghdr) char control[CMSG_SPACE(kFdsMax * sizeof(int))];
+  alignas(cmsghdr) char control[CMSG_SPACE(abi::kFdsMax * sizeof(int))];
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;

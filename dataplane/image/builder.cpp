@@ -328,7 +328,7 @@ std::uint64_t identity_hash(const std::array<std::uint8_t, 16>& id) {
 }
 
 std::uint32_t shards_for(std::size_t addresses) {
-  constexpr std::size_t kAddressesWanted = 256;
+  constexpr std::size_t kAddressesWanted = 64;
   return static_cast<std::uint32_t>(
       std::clamp<std::size_t>(std::bit_ceil(addresses / kAddressesWanted), 1, kShardsMax));
 }

@@ -91,7 +91,7 @@ struct PolicyTables {
 /// A number from any text, the same on every machine: where an endpoint of this id belongs.
 std::uint64_t endpoint_hash(std::string_view id);
 
-/// How many shards hold this many addresses well: about 256 each, and never more than kShardsMax.
+/// How many shards hold this many addresses well: about 64 each, and never more than kShardsMax.
 std::uint32_t shards_for(std::size_t addresses);
 
 /// Where the endpoints, or the identities, of one shard stand in its table.

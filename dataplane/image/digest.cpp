@@ -59,7 +59,7 @@ Digest image_digest(const View& view) {
   Sha256 sha;
   sha.add(std::as_bytes(std::span{view.policy->digest.bytes}));
   for (std::uint32_t shard = 0; shard <= view.shard_mask; ++shard)
-    sha.add(std::as_bytes(std::span{view.shards[shard].header->digest.bytes}));
+    sha.add(std::as_bytes(std::span{view.shards[shard].digest.bytes}));
   return sha.finish();
 }
 

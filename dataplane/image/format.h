@@ -263,8 +263,8 @@ struct PolicyHeader {
 // ---------------------------------------------------------------------------------------------------------------------
 // Shards
 
-/// A power of two up to this. Descriptors of all sections of an image fit into one message.
-inline constexpr std::uint32_t kShardsMax = 128;
+/// A power of two up to this.
+inline constexpr std::uint32_t kShardsMax = 512;
 
 /// Open addressing with linear probing; profile 0 marks a free slot. The home slot is slot_hash(seed, address)
 /// & mask.

@@ -22,13 +22,17 @@ namespace bulkhead::image {
 struct Shard {
   const ShardHeader* header = nullptr;
   const AddressSlot* slots = nullptr;
-  std::uint64_t slot_mask = 0;
+  std::uint64_t slot_mask = 0, slot_seed = 0;
   const Endpoint* endpoints = nullptr;
   std::uint32_t endpoint_mask = 0;
   const Identity* identities = nullptr;
   std::uint32_t identity_mask = 0;
+  const std::uint32_t* locals = nullptr;  // places
+  std::uint32_t locals_count = 0;
+  std::uint32_t number = 0, of = 1;  // which of how many
   const abi::Address* addresses = nullptr;
   const char* strings = nullptr;
+  Digest digest = {};
 
   std::string_view text(StringRef ref) const { return {strings + ref.offset, ref.bytes}; }
 };
@@ -130,10 +134,8 @@ struct View {
   template <class Visit>
   void for_each_local(Visit visit) const {
     for (std::uint32_t shard = 0; shard <= shard_mask; ++shard) {
-      const ShardHeader& header = *shards[shard].header;
-      const auto* places = reinterpret_cast<const std::uint32_t*>(
-          reinterpret_cast<const std::byte*>(&header) + header.locals.offset);
-      for (std::uint64_t i = 0; i < header.locals.count; ++i) visit(shard << kEndpointPlaceBits | places[i]);
+      const Shard& one = shards[shard];
+      for (std::uint32_t i = 0; i < one.locals_count; ++i) visit(shard << kEndpointPlaceBits | one.locals[i]);
     }
   }
   /// Calls visit(slot) for every bound address.
@@ -173,8 +175,8 @@ inline std::uint32_t shard_of_hash(std::uint64_t hash, std::uint32_t shard_mask)
 inline const AddressSlot* home_slot(const View& view, const abi::Address& address) {
   const std::uint64_t hash = slot_hash(0, address);
   const Shard& shard = view.shards[shard_of_hash(hash, view.shard_mask)];
-  const std::uint64_t seed = shard.header->slot_seed;
-  return shard.slots + ((seed == 0 ? hash : slot_hash(seed, address)) & shard.slot_mask);
+  return shard.slots +
+         ((shard.slot_seed == 0 ? hash : slot_hash(shard.slot_seed, address)) & shard.slot_mask);
 }
 
 /// What the profile means: at most kProbesMax neighbouring records; 0 where the policy section does not know it.

@@ -147,9 +147,9 @@ std::variant<Shard, Refusal> validate_shard(std::span<const std::byte> section, 
 std::variant<View, Refusal> join(const View& policy, std::vector<Shard> shards) {
   if (shards.empty()) return refuse("image: has no shard");
   for (std::size_t i = 0; i < shards.size(); ++i)
-    if (shards[i].header->shard != i || shards[i].header->shards != shards.size())
-      return refuse("image: shard ", i, " of ", shards.size(), " is number ", shards[i].header->shard, " of ",
-                    shards[i].header->shards);
+    if (shards[i].number != i || shards[i].of != shards.size())
+      return refuse("image: shard ", i, " of ", shards.size(), " is number ", shards[i].number, " of ",
+                    shards[i].of);
   View view = policy;
   view.shards_kept = std::make_shared<const std::vector<Shard>>(std::move(shards));
   view.shards = view.shards_kept->data();

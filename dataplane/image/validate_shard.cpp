@@ -104,18 +104,24 @@ std::optional<Refusal> check_shard(std::span<const std::byte> section, bool chec
                   ", expected a power of two up to ", kShardsMax);
   const auto slots = table<AddressSlot>(section, header.slots);
   const auto endpoints = table<Endpoint>(section, header.endpoints);
-  if (auto refusal = check_endpoints(endpoints, table<std::uint32_t>(section, header.locals), header))
-    return refusal;
+  const auto locals = table<std::uint32_t>(section, header.locals);
+  if (auto refusal = check_endpoints(endpoints, locals, header)) return refusal;
   const auto identities = table<Identity>(section, header.identities);
   if (auto refusal = check_identities(identities, header)) return refusal;
   if (auto refusal = check_slots(slots, header)) return refusal;
   shard.header = &header;
   shard.slots = slots.data();
   shard.slot_mask = slots.size() - kProbesMax - 1;
+  shard.slot_seed = header.slot_seed;
   shard.endpoints = endpoints.data();
   shard.endpoint_mask = static_cast<std::uint32_t>(endpoints.size() - 1);
   shard.identities = identities.data();
   shard.identity_mask = static_cast<std::uint32_t>(identities.size() - 1);
+  shard.locals = locals.data();
+  shard.locals_count = static_cast<std::uint32_t>(locals.size());
+  shard.number = header.shard;
+  shard.of = header.shards;
+  shard.digest = header.digest;
   shard.addresses = table<abi::Address>(section, header.addresses).data();
   shard.strings = table<char>(section, header.strings).data();
   return std::nullopt;

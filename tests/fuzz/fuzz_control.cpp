@@ -37,6 +37,9 @@ control::Reply answer(control::Request& request) {
     case abi::MessageType::kSwap:
       require(header.bytes == sizeof(abi::Swap) && request.fds.size() == 2, "a swap is whole");
       return control::Reply::of(abi::SwapReply{});
+    case abi::MessageType::kOffer:
+      require(header.bytes == sizeof(abi::Offer) && !request.fds.empty(), "an offer is whole");
+      return control::Reply::of(abi::Empty{});
     case abi::MessageType::kAttach:
       require(header.bytes == sizeof(abi::Attach) && request.fds.size() <= 1, "an attach is whole");
       return control::Reply::error("no");

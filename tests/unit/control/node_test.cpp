@@ -52,6 +52,13 @@ class NodeTest : public testing::Test {
     node_.reset();
     fs::remove_all(options_.run_dir);
   }
+  /// Without what was saved.
+  void start_anew() {
+    node_.reset();
+    fs::remove_all(options_.run_dir);
+    fs::create_directories(options_.run_dir);
+    start();
+  }
   void start() {
     node_.reset();
     node_ = std::make_unique<Node>(options_, eal());
@@ -177,12 +184,52 @@ TEST_F(NodeTest, descriptors_and_new_sections_must_be_as_many) {
             "more descriptors than new sections");
   EXPECT_EQ(ask(abi::MessageType::kSwap, message, reply), "image refused: it has no section");
   message.sections = abi::kSectionsMax + 1;
-  EXPECT_EQ(ask(abi::MessageType::kSwap, message, reply), "130 sections, expected at most 129");
+  EXPECT_EQ(ask(abi::MessageType::kSwap, message, reply), "514 sections, expected at most 513");
+}
+
+TEST_F(NodeTest, sections_may_be_offered_ahead_of_their_swap) {
+  const auto offer = [this](const std::vector<std::byte>& section, bool is_first) {
+    abi::Offer message{};
+    message.is_first = is_first ? 1 : 0;
+    std::vector<Fd> fds;
+    fds.push_back(sealed(section));
+    abi::Empty answer;
+    return ask(abi::MessageType::kOffer, message, answer, std::move(fds));
+  };
+  EXPECT_EQ(offer(sample().policy, true), "");
+  EXPECT_EQ(offer(sample().shards[0], false), "");
+  EXPECT_EQ(swap(7, Fd(), Fd()), "");
+  EXPECT_EQ(hello().generation, 7u);
+  start_anew();
+  EXPECT_EQ(offer(sample().policy, true), "");
+  EXPECT_EQ(offer(sample().shards[0], true), "") << "the one before goes";
+  EXPECT_NE(swap(7, Fd(), Fd()).find("was not offered"), std::string::npos);
+  EXPECT_NE(swap(7, sealed(sample().policy), Fd()).find("was not offered"), std::string::npos)
+      << "an offer is for one swap";
+  std::vector<std::byte> broken = sample().policy;
+  broken.back() ^= std::byte{1};
+  EXPECT_NE(offer(broken, true).find("image refused"), std::string::npos);
+  for (std::uint32_t i = 0; i < abi::kSectionsMax; ++i) ASSERT_EQ(offer(sample().shards[0], i == 0), "");
+  EXPECT_EQ(offer(sample().shards[0], false), "more than 513 sections offered");
+}
+
+TEST_F(NodeTest, image_is_read_from_any_section_on) {
+  EXPECT_EQ(swap(7, sealed(sample().policy), sealed(sample().shards[0])), "");
+  for (const std::uint32_t from : {0u, 1u, 2u, 0xffff'ffffu}) {
+    abi::ImageRequest request{};
+    request.from = from;
+    abi::ImageReply reply;
+    EXPECT_EQ(ask(abi::MessageType::kImage, request, reply), "");
+    EXPECT_EQ(reply.sections, 2u);
+    EXPECT_EQ(reply.count, from < 2 ? 2 - from : 0);
+    EXPECT_EQ(reply.bytes[0], from == 0 ? sample().policy.size() : from == 1 ? sample().shards[0].size() : 0);
+  }
 }
 
 TEST_F(NodeTest, without_an_image_there_is_none_to_show) {
   abi::ImageReply reply;
-  EXPECT_EQ(ask(abi::MessageType::kImage, abi::Empty{}, reply), "no image is enforced: nothing is forwarded");
+  EXPECT_EQ(ask(abi::MessageType::kImage, abi::ImageRequest{}, reply),
+            "no image is enforced: nothing is forwarded");
   EXPECT_EQ(hello().generation, 0u);
 }
 

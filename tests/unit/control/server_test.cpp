@@ -110,7 +110,7 @@ TEST_F(ServerTest, misshapen_message_never_reaches_the_handler_and_the_client_is
   hello = request<abi::Hello>(abi::MessageType::kHello);
   hello.header.version = abi::kVersion + 1;
   EXPECT_NE(ask(client, hello).find("expected " + std::to_string(abi::kVersion)), std::string::npos);
-  for (const std::uint16_t type : {std::uint16_t{0}, std::uint16_t{9}, std::uint16_t{0xffff}})
+  for (const std::uint16_t type : {std::uint16_t{0}, std::uint16_t{10}, std::uint16_t{0xffff}})
     EXPECT_EQ(ask(client, request<abi::Hello>(static_cast<abi::MessageType>(type))),
               "unknown message type " + std::to_string(type));
   hello = request<abi::Hello>(abi::MessageType::kHello);
@@ -136,7 +136,7 @@ TEST_F(ServerTest, wrong_number_of_descriptors_is_refused_and_none_is_kept) {
   const auto attach = request<abi::Attach>(abi::MessageType::kAttach);
   for (const std::size_t fds : {2, 3, 4})
     EXPECT_NE(ask(client, attach, fds).find("expected 0 to 1"), std::string::npos);
-  send_bytes(client, &swap, sizeof swap, abi::kSectionsMax + 2);
+  send_bytes(client, &swap, sizeof swap, abi::kFdsMax + 2);
   serve();
   EXPECT_EQ(error_from(client, 0), "message too short or too long") << "more than we have room for";
   EXPECT_NE(ask(client, request<abi::Hello>(abi::MessageType::kHello), 1).find("1 file descriptors"),
@@ -151,7 +151,7 @@ TEST_F(ServerTest, wrong_number_of_descriptors_is_refused_and_none_is_kept) {
 TEST_F(ServerTest, answers_carry_the_request_s_type_and_sequence_and_descriptors) {
   const Fd client = connected();
   answer_ = [this](Request&) { return Reply::of(abi::ImageReply{}, {epoll_.get(), epoll_.get()}); };
-  const auto asked = request<abi::Empty>(abi::MessageType::kImage);
+  const auto asked = request<abi::ImageRequest>(abi::MessageType::kImage);
   send_bytes(client, &asked, sizeof asked);
   serve();
   abi::ImageReply reply{};

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <sys/time.h>
 
+#include <algorithm>
+
 #include "tests/unit/publish/fake_dataplane.h"
 
 namespace bulkhead::publish {
@@ -58,6 +60,38 @@ TEST_F(ChannelTest, a_port_list_longer_than_one_reply_arrives_whole) {
   const auto listed = channel.ports();
   ASSERT_EQ(listed.size(), 300u);
   EXPECT_EQ(listed.back().port, 300u);
+}
+
+TEST_F(ChannelTest, an_image_of_more_sections_than_a_message_carries_goes_and_comes_whole) {
+  constexpr std::size_t kSections = 2 * abi::kFdsMax + 40;
+  std::vector<std::vector<std::byte>> sections;
+  std::vector<Fd> fds;
+  std::vector<OfferedSection> offered;
+  for (std::size_t i = 0; i < kSections; ++i) {
+    sections.emplace_back(200, std::byte(i));
+    sections.back().back() = std::byte(i >> 8);
+    fds.push_back(sealed_memfd("section", sections.back()));
+    offered.push_back({image::digest_of(sections.back()), fds.back().get()});
+  }
+  EXPECT_EQ(channel.swap(3, offered).generation, 3u);
+  const auto published = dataplane.published();
+  ASSERT_EQ(published.size(), 1u);
+  ASSERT_EQ(published[0].sections.size(), kSections);
+  for (std::size_t i = 0; i < kSections; ++i)
+    EXPECT_EQ(static_cast<std::byte>(published[0].sections[i][0]), std::byte(i));
+  EXPECT_EQ(std::count(published[0].sent.begin(), published[0].sent.end(), true), abi::kFdsMax);
+
+  const EnforcedImage image = channel.image();
+  EXPECT_EQ(image.generation, 3u);
+  ASSERT_EQ(image.sections.size(), kSections);
+  for (std::size_t i = 0; i < kSections; ++i) {
+    std::byte first{};
+    EXPECT_EQ(pread(image.sections[i].fd.get(), &first, 1, 0), 1);
+    EXPECT_EQ(first, std::byte(i));
+    EXPECT_EQ(image.sections[i].bytes, 200u);
+  }
+  dataplane.set_restless();
+  EXPECT_EQ(channel_error([&] { channel.image(); }), "the enforced image changes faster than it is read");
 }
 
 TEST_F(ChannelTest, a_port_list_that_never_ends_is_refused) {

@@ -22,7 +22,7 @@
 #include <thread>
 #include <vector>
 
-#include "controlplane/publish/fd.h"
+#include "controlplane/publish/publisher.h"
 #include "dataplane/abi/messages.h"
 #include "dataplane/image/validate.h"
 
@@ -130,6 +130,11 @@ class FakeDataplane {
     std::lock_guard lock(mutex_);
     return published_;
   }
+  /// From now on another image is enforced whenever one is asked for.
+  void set_restless() {
+    std::lock_guard lock(mutex_);
+    restless_ = true;
+  }
   /// "attach 3", "detach 3", "swap 7", in order.
   std::vector<std::string> log() {
     std::lock_guard lock(mutex_);
@@ -178,7 +183,7 @@ class FakeDataplane {
 
   bool answer(int client) {
     std::vector<char> buffer(abi::kMessageBytesMax);
-    alignas(cmsghdr) char control[CMSG_SPACE(abi::kSectionsMax * sizeof(int))];
+    alignas(cmsghdr) char control[CMSG_SPACE(abi::kFdsMax * sizeof(int))];
     iovec vector{buffer.data(), buffer.size()};
     msghdr message{};
     message.msg_iov = &vector;
@@ -216,12 +221,29 @@ class FakeDataplane {
   }
 
   template <class Reply>
-  bool reply(int client, const abi::MessageHeader& to, Reply message) {
+  bool reply(int client, const abi::MessageHeader& to, Reply message, const std::vector<Fd>& fds = {}) {
     message.header = {};
     message.header.type = to.type;
     message.header.sequence = to.sequence;
     message.header.bytes = sizeof message;
-    return ::send(client, &message, sizeof message, MSG_NOSIGNAL) == sizeof message;
+    iovec part{&message, sizeof message};
+    alignas(cmsghdr) char control[CMSG_SPACE(abi::kFdsMax * sizeof(int))] = {};
+    msghdr out{};
+    out.msg_iov = &part;
+    out.msg_iovlen = 1;
+    if (!fds.empty()) {
+      out.msg_control = control;
+      out.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
+      cmsghdr* rights = CMSG_FIRSTHDR(&out);
+      rights->cmsg_level = SOL_SOCKET;
+      rights->cmsg_type = SCM_RIGHTS;
+      rights->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+      for (std::size_t i = 0; i < fds.size(); ++i) {
+        const int fd = fds[i].get();
+        std::memcpy(CMSG_DATA(rights) + i * sizeof fd, &fd, sizeof fd);
+      }
+    }
+    return ::sendmsg(client, &out, MSG_NOSIGNAL) == sizeof message;
   }
   bool refuse(int client, const abi::MessageHeader& to, const std::string& why) {
     abi::ErrorReply message{};
@@ -244,6 +266,13 @@ class FakeDataplane {
         hello.ports = static_cast<std::uint32_t>(ports_.size());
         return reply(client, header, hello);
       }
+      case abi::MessageType::kOffer: {
+        abi::Offer offer;
+        std::memcpy(&offer, buffer.data(), sizeof offer);
+        if (offer.is_first != 0) offered_.clear();
+        for (const Fd& fd : fds) offered_.push_back(content(fd.get()));
+        return reply(client, header, abi::Empty{});
+      }
       case abi::MessageType::kSwap: {
         abi::Swap swap;
         std::memcpy(&swap, buffer.data(), sizeof swap);
@@ -259,11 +288,18 @@ class FakeDataplane {
             now.sections.push_back(content((fd++)->get()));
             continue;
           }
+          if (i < offered_.size() && std::memcmp(image::digest_of(Published::bytes(offered_[i])).bytes,
+                                                 swap.digests[i], sizeof swap.digests[i]) == 0) {
+            now.inodes.push_back(0);
+            now.sections.push_back(offered_[i]);
+            continue;
+          }
           if (forgetful_ || published_.empty() || i >= published_.back().sections.size())
             return refuse(client, header, "a section is not of the enforced image");
           now.inodes.push_back(published_.back().inodes[i]);
           now.sections.push_back(published_.back().sections[i]);
         }
+        offered_.clear();
         generation_ = swap.generation;
         log_.push_back("swap " + std::to_string(swap.generation));
         published_.push_back(std::move(now));
@@ -319,8 +355,21 @@ class FakeDataplane {
       case abi::MessageType::kSubscribe:
         subscribed_ = true;
         return reply(client, header, abi::Empty{});
-      case abi::MessageType::kImage:
-        return reply(client, header, abi::ImageReply{});
+      case abi::MessageType::kImage: {
+        abi::ImageRequest request;
+        std::memcpy(&request, buffer.data(), sizeof request);
+        if (published_.empty()) return refuse(client, header, "no image");
+        abi::ImageReply image{};
+        image.generation = restless_ ? ++generation_ : generation_;
+        const auto& sections = published_.back().sections;
+        image.sections = static_cast<std::uint32_t>(sections.size());
+        std::vector<Fd> made;
+        for (std::size_t i = request.from; i < sections.size() && image.count < abi::kFdsMax; ++i) {
+          made.push_back(publish::sealed_memfd("section", Published::bytes(sections[i])));
+          image.bytes[image.count++] = sections[i].size();
+        }
+        return reply(client, header, image, made);
+      }
       default:
         return refuse(client, header, "not known");
     }
@@ -340,6 +389,8 @@ class FakeDataplane {
   std::uint64_t generation_ = 0;
   image::Digest digest_{};
   std::map<std::uint32_t, abi::PortInfo> ports_;
+  std::vector<std::string> offered_;
+  bool restless_ = false;
   std::vector<Published> published_;
   std::vector<std::string> log_;
   std::thread thread_;
