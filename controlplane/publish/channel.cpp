@@ -1,6 +1,7 @@
 #include "controlplane/publish/channel.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -14,9 +15,15 @@
 namespace bulkhead::publish {
 namespace {
 
-std::int64_t now_ms() {
+/// A swap is answered sooner than a sleeper is woken up.
+constexpr std::int64_t kAwakeUs = 200;
+
+std::int64_t now_us() {
   using namespace std::chrono;
-  return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+  return duration_cast<microseconds>(steady_clock::now().time_since_epoch()).count();
+}
+std::int64_t now_ms() {
+  return now_us() / 1000;
 }
 
 std::string system_error(const std::string& what) {
@@ -109,6 +116,7 @@ std::optional<abi::MessageHeader> Channel::receive(std::int64_t deadline_ms, std
   alignas(cmsghdr) char control[CMSG_SPACE(abi::kFdsMax * sizeof(int))];
   msghdr message{};
   ssize_t bytes;
+  const std::int64_t awake_until_us = deadline_ms == 0 ? 0 : now_us() + kAwakeUs;
   for (;;) {
     message = {};
     message.msg_iov = &vector;
@@ -119,6 +127,10 @@ std::optional<abi::MessageHeader> Channel::receive(std::int64_t deadline_ms, std
     if (bytes >= 0) break;
     if (errno == EINTR) continue;
     if (errno != EAGAIN) throw ChannelError(system_error("receiving from the data plane"));
+    if (now_us() < awake_until_us) {
+      sched_yield();
+      continue;
+    }
     if (!wait(socket_.get(), POLLIN, deadline_ms)) return std::nullopt;
   }
   std::vector<Fd> received;  // owned before anything is checked, so that a refused message leaks none

@@ -70,7 +70,7 @@ std::optional<std::string> Publisher::offer(const image::ImageBytes& image) {
     if (auto wrong = add(shard)) return wrong;
   const auto joined = image::join(std::get<image::View>(sections[0]->part), std::move(shards));
   if (const auto* refusal = std::get_if<image::Refusal>(&joined)) return refusal->reason;
-  const image::Digest digest = image::image_digest(std::get<image::View>(joined));
+  const image::Digest digest = digests_.of(std::get<image::View>(joined));
   if (wanted_.number != 0 && digest == wanted_.digest) return std::nullopt;
   sections_ = std::move(sections);
   wanted_.digest = digest;

@@ -71,6 +71,7 @@ class Publisher {
   void renumber();
 
   std::vector<SharedSection> sections_;  // wanted: the policy section, then the shards
+  image::ImageDigests digests_;
   Generation wanted_, enforced_;
   std::uint64_t highest_ = 0;             // of any generation seen
   std::vector<SharedSection> delivered_;  // what the data plane has, as far as this connection knows

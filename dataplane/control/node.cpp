@@ -239,7 +239,7 @@ Reply Node::swap(Request& request) {
   const std::string wrong = take_sections(request, sections);
   offered_.clear();
   if (!wrong.empty()) return Reply::error(wrong);
-  auto loaded = swap::load(std::move(sections), message.generation);
+  auto loaded = swap::load(std::move(sections), message.generation, digests_);
   if (const auto* reason = std::get_if<std::string>(&loaded)) return Reply::error(*reason);
   auto next = std::move(std::get<std::unique_ptr<swap::Enforced>>(loaded));
   open_named_ports(*next);
@@ -251,6 +251,7 @@ Reply Node::swap(Request& request) {
   Reply done = Reply::of(reply);
   // Nobody waits for the copy. Killed before it is whole, we come back with the image before, and are sent this one again.
   done.afterwards = [this] {
+    publisher_.drop_old();
     if (const std::string reason = state_.save_image(*publisher_.enforced()); !reason.empty())
       spdlog::error("the image is enforced but not saved for a restart: {}", reason);
   };

@@ -67,6 +67,7 @@ class Node {
   flow::Table flows_;
   swap::Publisher publisher_;
   std::vector<swap::SharedSection> offered_;  // for the next swap
+  image::ImageDigests digests_;
   port::Table ports_;
   std::vector<SavedPort> attached_;  // in the order they came; the requests as given
   std::vector<std::unique_ptr<worker::Worker>> workers_;

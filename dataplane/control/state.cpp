@@ -38,9 +38,11 @@ std::string failed(const std::string& what) {
   return what + ": " + strerror(errno);
 }
 
+/// Over what is there: pages that a file has need not be found again.
 std::string write_all(const std::string& path, std::span<const std::byte> bytes) {
-  const Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (fd.get() < 0) return failed("writing " + path);
+  const Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  if (fd.get() < 0 || ftruncate(fd.get(), static_cast<off_t>(bytes.size())) != 0)
+    return failed("writing " + path);
   while (!bytes.empty()) {
     const ssize_t written = write(fd.get(), bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
@@ -50,12 +52,18 @@ std::string write_all(const std::string& path, std::span<const std::byte> bytes)
   return {};
 }
 
-/// All or nothing at `path`.
+/// All or nothing at `path`. What was there becomes the next one's paper.
 std::string replace(const std::string& path, std::span<const std::byte> bytes) {
   const std::string next = path + ".next";
   if (std::string reason = write_all(next, bytes); !reason.empty()) return reason;
+  if (renameat2(AT_FDCWD, next.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) return {};
   if (rename(next.c_str(), path.c_str()) != 0) return failed("replacing " + path);
   return {};
+}
+
+/// What is no section, and may be written over: as large as the next of its kind, most likely.
+const char* spare_name(std::size_t place) {
+  return place == 0 ? "/spare-policy" : "/spare-shard";
 }
 
 std::vector<std::byte> read_all(const std::string& path) {
@@ -107,18 +115,35 @@ std::string State::save_image(const swap::Enforced& enforced) {
   for (const swap::SharedSection& section : enforced.sections) {
     const auto digest = std::as_bytes(std::span(section->digest.bytes));
     file.insert(file.end(), digest.begin(), digest.end());
-    if (!holds(saved_, digests.size(), section->digest))
-      if (std::string reason =
-              write_all(image_dir_ + "/" + image::hex(section->digest), section->section.bytes());
-          !reason.empty())
-        return reason;
+    if (!holds(saved_, digests.size(), section->digest)) {
+      const std::string spare = image_dir_ + spare_name(digests.size()), path = path_of(section->digest);
+      if (std::string reason = write_all(spare, section->section.bytes()); !reason.empty()) return reason;
+      if (rename(spare.c_str(), path.c_str()) != 0) return failed("writing " + path);
+    }
     digests.push_back(section->digest);
   }
   if (std::string reason = replace(image_dir_ + "/enforced", file); !reason.empty()) return reason;
   for (std::size_t i = 0; i < saved_.size(); ++i)
-    if (!holds(digests, i, saved_[i])) unlink((image_dir_ + "/" + image::hex(saved_[i])).c_str());
+    if (!holds(digests, i, saved_[i]))
+      rename(path_of(saved_[i]).c_str(), (image_dir_ + spare_name(i)).c_str());
   saved_ = std::move(digests);
   return {};
+}
+
+/// Sections that a process wrote and was killed before it could name them.
+void State::remove_strangers() const {
+  std::error_code ignored;
+  constexpr std::size_t kNameBytes = 2 * sizeof(image::Digest);
+  for (const auto& entry : std::filesystem::directory_iterator(image_dir_, ignored)) {
+    const std::string name = entry.path().filename();
+    const bool known = std::any_of(saved_.begin(), saved_.end(),
+                                   [&](const image::Digest& digest) { return image::hex(digest) == name; });
+    if (name.size() == kNameBytes && !known) std::filesystem::remove(entry.path(), ignored);
+  }
+}
+
+std::string State::path_of(const image::Digest& section) const {
+  return image_dir_ + "/" + image::hex(section);
 }
 
 std::unique_ptr<swap::Enforced> State::load_image(std::string& reason) {
@@ -156,12 +181,14 @@ std::unique_ptr<swap::Enforced> State::load_image(std::string& reason) {
       return nullptr;
     }
   }
-  auto loaded = swap::load(std::move(sections), header.generation);
+  image::ImageDigests no_others;
+  auto loaded = swap::load(std::move(sections), header.generation, no_others);
   if (auto* wrong = std::get_if<std::string>(&loaded)) {
     reason = *wrong;
     return nullptr;
   }
   saved_ = std::move(digests);
+  remove_strangers();
   return std::move(std::get<std::unique_ptr<swap::Enforced>>(loaded));
 }
 

@@ -49,6 +49,9 @@ class State {
   std::vector<SavedPort> load_ports() const;
 
  private:
+  std::string path_of(const image::Digest& section) const;
+  void remove_strangers() const;
+
   std::string image_dir_;
   std::string ports_file_;
   std::vector<image::Digest> saved_;  // of sections whose files exist, in the order of `enforced`

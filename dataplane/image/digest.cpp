@@ -55,12 +55,36 @@ Digest digest_of(std::span<const std::byte> section) {
   return digest;
 }
 
-Digest image_digest(const View& view) {
+Digest ImageDigests::of(const View& view) {
+  constexpr std::size_t kGroup = 32;
+  const std::size_t count = std::size_t{view.shard_mask} + 1;
+  if (shards_.size() != count) {
+    shards_.assign(count, Digest{});
+    groups_.assign((count + kGroup - 1) / kGroup, Digest{});
+  }
   Sha256 sha;
   sha.add(std::as_bytes(std::span{view.policy->digest.bytes}));
-  for (std::uint32_t shard = 0; shard <= view.shard_mask; ++shard)
-    sha.add(std::as_bytes(std::span{view.shards[shard].digest.bytes}));
+  for (std::size_t group = 0; group < groups_.size(); ++group) {
+    bool changed = false;
+    const std::size_t end = std::min(count, (group + 1) * kGroup);
+    for (std::size_t i = group * kGroup; i < end; ++i) {
+      if (shards_[i] == view.shards[i].digest) continue;
+      shards_[i] = view.shards[i].digest;
+      changed = true;
+    }
+    if (changed) {
+      Sha256 of_group;
+      for (std::size_t i = group * kGroup; i < end; ++i)
+        of_group.add(std::as_bytes(std::span{shards_[i].bytes}));
+      groups_[group] = of_group.finish();
+    }
+    sha.add(std::as_bytes(std::span{groups_[group].bytes}));
+  }
   return sha.finish();
+}
+
+Digest image_digest(const View& view) {
+  return ImageDigests().of(view);
 }
 
 std::string hex(const Digest& digest) {

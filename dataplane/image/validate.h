@@ -49,8 +49,18 @@ std::vector<std::byte> join_file(const Sections& sections);
 /// The digest that a section's header carries.
 Digest digest_of(std::span<const std::byte> section);
 
-/// The whole image's digest: SHA-256 over the sections' digests. What `bulkheadctl status` calls *enforced*.
+/// The whole image's digest, what `bulkheadctl status` calls *enforced*: SHA-256 over the policy section's digest and one of
+/// each group of 32 shards, SHA-256 over theirs.
 Digest image_digest(const View& view);
+
+/// Image digests one after the other: groups that have not changed are not hashed again. One thread at a time.
+class ImageDigests {
+ public:
+  Digest of(const View& view);
+
+ private:
+  std::vector<Digest> shards_, groups_;
+};
 
 /// 64 lower-case hexadecimal digits.
 std::string hex(const Digest& digest);

@@ -23,14 +23,13 @@ std::variant<SharedSection, std::string> check(Section section) {
   return is_policy ? keep(image::validate_policy(bytes)) : keep(image::validate_shard(bytes));
 }
 
-Enforced::Enforced(std::vector<SharedSection> all_sections, image::View joined, std::uint64_t number)
-    : sections(std::move(all_sections)),
-      view(std::move(joined)),
-      generation(number),
-      digest(image::image_digest(view)) {}
+Enforced::Enforced(std::vector<SharedSection> all_sections, image::View joined, std::uint64_t number,
+                   const image::Digest& of_all)
+    : sections(std::move(all_sections)), view(std::move(joined)), generation(number), digest(of_all) {}
 
 std::variant<std::unique_ptr<Enforced>, std::string> load(std::vector<SharedSection> sections,
-                                                          std::uint64_t generation) {
+                                                          std::uint64_t generation,
+                                                          image::ImageDigests& digests) {
   assert(generation != 0);
   // Flows remember the low half, where 0 is no image's.
   if (static_cast<std::uint32_t>(generation) == 0)
@@ -50,8 +49,9 @@ std::variant<std::unique_ptr<Enforced>, std::string> load(std::vector<SharedSect
   if (policy == nullptr) return "image refused: it has no section";
   auto joined = image::join(*policy, std::move(shards));
   if (const auto* refusal = std::get_if<image::Refusal>(&joined)) return "image refused: " + refusal->reason;
-  return std::make_unique<Enforced>(std::move(sections), std::move(std::get<image::View>(joined)),
-                                    generation);
+  auto& view = std::get<image::View>(joined);
+  const image::Digest digest = digests.of(view);
+  return std::make_unique<Enforced>(std::move(sections), std::move(view), generation, digest);
 }
 
 Publisher::Publisher(std::uint32_t workers) {
@@ -92,6 +92,7 @@ std::uint64_t Publisher::publish(std::unique_ptr<Enforced> next) {
   const auto start = std::chrono::steady_clock::now();
   std::unique_ptr<Enforced> old(current_.exchange(next.release(), std::memory_order_acq_rel));
   synchronize();
+  old_ = std::move(old);
   const auto end = std::chrono::steady_clock::now();
   return static_cast<std::uint64_t>(std::chrono::nanoseconds(end - start).count());
 }

@@ -6,7 +6,7 @@
 //     a burst publish(): store pointer ──────────────────────►        judge the whole burst by it
 //                wait until every worker has             publisher.quiescent(worker)           between bursts
 //                passed between two bursts
-//     the old image is unmapped                        a sleeping worker is offline and waited for by nobody
+//     drop_old(): it is unmapped                       a sleeping worker is offline and waited for by nobody
 //
 // An Enforced lives from load() until one grace period after its successor was published. A worker may use
 // the pointer it read until its next quiescent(); it never keeps one longer. Grace periods are
@@ -64,7 +64,8 @@ std::variant<SharedSection, std::string> check(Section section);
 
 /// One generation as workers see it.
 struct Enforced {
-  Enforced(std::vector<SharedSection> all_sections, image::View joined, std::uint64_t number);
+  Enforced(std::vector<SharedSection> all_sections, image::View joined, std::uint64_t number,
+           const image::Digest& of_all);
 
   std::vector<SharedSection> sections;  // the policy section, then the shards
   image::View view;
@@ -76,9 +77,11 @@ struct Enforced {
   std::atomic<std::uint32_t> endpoint_of_port[abi::kPortsMax] = {};
 };
 
-/// The policy section comes first; `generation` is not 0. The reason is a sentence for people.
+/// The policy section comes first; `generation` is not 0. `digests` are of the images loaded before. The reason is a
+/// sentence for people.
 std::variant<std::unique_ptr<Enforced>, std::string> load(std::vector<SharedSection> sections,
-                                                          std::uint64_t generation);
+                                                          std::uint64_t generation,
+                                                          image::ImageDigests& digests);
 
 class Publisher {
  public:
@@ -99,14 +102,16 @@ class Publisher {
   bool grace_done(std::uint64_t token);
 
   // Control thread.
-  /// Replaces the image and returns the nanoseconds until no worker could use the old one, which is then
-  /// gone.
+  /// Replaces the image and returns the nanoseconds until no worker could use the old one. It is kept until
+  /// drop_old(), or the next one is published: unmapping takes longer than swapping.
   std::uint64_t publish(std::unique_ptr<Enforced> next);
+  void drop_old() { old_.reset(); }
   Enforced* enforced() { return current_.load(std::memory_order_relaxed); }
   void synchronize();
 
  private:
   rte_rcu_qsbr* qsbr_;
+  std::unique_ptr<Enforced> old_;
   alignas(64) std::atomic<Enforced*> current_{nullptr};
 };
 

@@ -10,6 +10,8 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <set>
+#include <string>
 
 #include "tests/unit/image/sample.h"
 
@@ -51,6 +53,12 @@ class NodeTest : public testing::Test {
   void TearDown() override {
     node_.reset();
     fs::remove_all(options_.run_dir);
+  }
+  std::set<std::string> files() const {
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator(options_.run_dir + "/image"))
+      names.insert(entry.path().filename());
+    return names;
   }
   /// Without what was saved.
   void start_anew() {
@@ -165,8 +173,11 @@ TEST_F(NodeTest, sections_of_the_enforced_image_need_not_be_sent_again) {
   ASSERT_EQ(swap(5), "");
   EXPECT_EQ(swap(6, Fd(), Fd()), "");
   EXPECT_EQ(swap(7, Fd(), sealed(sample().shards[0])), "");
+  const auto before = files();
+  std::ofstream(options_.run_dir + "/image/" + std::string(64, 'a')) << "left by one who was killed";
   start();
   EXPECT_EQ(hello().generation, 7u) << "what was saved is whole";
+  EXPECT_EQ(files(), before) << "what nobody names is gone";
   EXPECT_EQ(swap(8, Fd(), Fd()), "");
 }
 

@@ -72,6 +72,18 @@ TEST(Builder, every_change_changes_the_digest) {
   EXPECT_NE(before, image_digest(view_of(sample::build(tables))));
 }
 
+TEST(Builder, digests_of_image_after_image_are_what_each_has_alone) {
+  ImageDigests digests;
+  for (const std::uint32_t endpoints : {5'000u, 5'001u, 5'000u, 3u, 5'001u}) {
+    Shape shape;
+    shape.endpoints = endpoints;
+    const Image image = sample::build(sample::make_tables(shape));
+    const View view = view_of(image);
+    EXPECT_EQ(digests.of(view), image_digest(view)) << endpoints;
+    EXPECT_EQ(digests.of(view), image_digest(view)) << "again";
+  }
+}
+
 TEST(Builder, every_address_is_bound_as_it_was_given) {
   for (const std::uint32_t endpoints : {0u, 1u, 7u, 8u, 100u, 20'000u}) {
     Shape shape;

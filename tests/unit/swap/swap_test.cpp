@@ -39,7 +39,8 @@ std::variant<std::unique_ptr<Enforced>, std::string> try_load(const Image& image
   if (const std::string wrong = add(image.policy); !wrong.empty()) return wrong;
   for (const auto& shard : image.shards)
     if (const std::string wrong = add(shard); !wrong.empty()) return wrong;
-  return load(std::move(sections), generation);
+  image::ImageDigests digests;
+  return load(std::move(sections), generation, digests);
 }
 
 std::unique_ptr<Enforced> image_of(std::uint64_t generation) {

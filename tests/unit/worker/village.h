@@ -131,7 +131,8 @@ inline std::unique_ptr<swap::Enforced> make_image(Policy policy, std::uint64_t g
   std::vector<swap::SharedSection> sections;
   for (const auto& bytes : {std::get<0>(build_policy(p)), std::get<0>(build_shard(shard))})
     sections.push_back(std::get<0>(swap::check(std::move(std::get<0>(swap::Section::copy(bytes))))));
-  auto loaded = swap::load(std::move(sections), generation);
+  image::ImageDigests digests;
+  auto loaded = swap::load(std::move(sections), generation, digests);
   if (const auto* wrong = std::get_if<1>(&loaded)) throw std::runtime_error(*wrong);
   return std::move(std::get<0>(loaded));
 }
