@@ -107,6 +107,9 @@ def ask_what_is_enforced(story, stage):
     story.claim("a claim that does not hold is refuted by a packet",
                 wrong.returncode == 1 and "witness shop/web (10.88.0.10) -> shop/db (10.88.0.11) tcp/5432" in wrong.stdout,
                 wrong.stdout + wrong.stderr)
+    explained = stage.ctl("policy", "explain", "--from", "web", "--to", "db", "--port", "tcp/5432", check=False)
+    story.claim("explain says of what is enforced why web reaches db", explained.returncode == 0 and "shop.yaml:" in explained.stdout,
+                explained.stdout + explained.stderr)
     matrix = stage.ctl("policy", "matrix", "-n", "shop", check=False)
     story.claim("the matrix is drawn of what is enforced", matrix.returncode == 0 and "tcp/5432" in matrix.stdout and
                 "app=guest" in matrix.stdout, matrix.stdout + matrix.stderr)

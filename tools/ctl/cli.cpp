@@ -267,8 +267,8 @@ const std::vector<Command>& commands() {
     add({flows_command(), counters_command(), verdict_command()});
 
     add(policy_commands());
-    add({policy_diff_command(), policy_prove_command(), policy_matrix_command(), policy_lint_command(),
-         policy_import_command()});
+    add({policy_explain_command(), policy_diff_command(), policy_prove_command(), policy_matrix_command(),
+         policy_lint_command(), policy_import_command()});
     add(quarantine_commands());
     add(image_commands());
     add({completion_command()});

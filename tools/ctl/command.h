@@ -90,6 +90,7 @@ Command counters_command();
 std::vector<Command> policy_commands();
 Command policy_diff_command();
 Command policy_prove_command();
+Command policy_explain_command();
 Command policy_matrix_command();
 Command policy_lint_command();
 Command policy_import_command();

@@ -1,6 +1,8 @@
-// `verdict`: may A talk to B, and why; from the very tables that the data plane judges with.
+// `verdict` and `policy explain`: may A talk to B, and why; from the very tables that the data plane judges with, or
+// would.
 #include "dataplane/image/validate.h"
 #include "tools/ctl/ask.h"
+#include "tools/ctl/candidate.h"
 #include "tools/ctl/command.h"
 #include "tools/ctl/ends.h"
 #include "tools/ctl/explain.h"
@@ -8,10 +10,10 @@
 namespace bulkhead::ctl {
 namespace {
 
-std::string required(const Invocation& invocation, const char* option) {
+std::string required(const Invocation& invocation, const std::string& command, const char* option) {
   if (!invocation.has(option))
     throw Failure(kExitUsage,
-                  std::string("verdict: --") + option + " is missing; bulkheadctl verdict --help explains");
+                  command + ": --" + option + " is missing; bulkheadctl " + command + " --help explains");
   return invocation.text(option);
 }
 
@@ -106,11 +108,20 @@ void say(const Value& value, Terminal& terminal) {
   }
 }
 
-Answer verdict(const Invocation& invocation) {
-  const std::string from_text = required(invocation, "from"), to_text = required(invocation, "to");
-  const Port port = parse_port(required(invocation, "port"));
-  const Image image = image_of(invocation);
-  const image::View& view = image.view;
+struct Asked {
+  std::string from, to;
+  Port port;
+};
+
+/// Before anybody is asked, or anything compiled.
+Asked asked(const Invocation& invocation, const std::string& command) {
+  return {required(invocation, command, "from"), required(invocation, command, "to"),
+          parse_port(required(invocation, command, "port"))};
+}
+
+Answer answer(const Invocation& invocation, const Asked& question, const image::View& view,
+              std::uint64_t generation) {
+  const auto& [from_text, to_text, port] = question;
   const End from = resolve_end(view, from_text), to = resolve_end(view, to_text);
 
   // ICMP belongs to its family; every pair of addresses of one family is a packet that could be sent.
@@ -137,15 +148,61 @@ Answer verdict(const Invocation& invocation) {
   for (const Value& answer : answers)
     if (answer["fate"] != value["fate"] || answer["rule"] != value["rule"]) others.push_back(answer);
   value["other_addresses"] = std::move(others);
-  value["generation"] = image.generation;
+  value["generation"] = generation;
   value["digest"] = image::hex(image::image_digest(view));
   const int exit = value["allowed"] == true ? kExitGood : kExitRefused;
   return {std::move(value), say, exit};
 }
 
+Answer verdict(const Invocation& invocation) {
+  const Asked question = asked(invocation, "verdict");
+  const Image image = image_of(invocation);
+  return answer(invocation, question, image.view, image.generation);
+}
+
+Answer policy_explain(const Invocation& invocation) {
+  const Asked question = asked(invocation, "policy explain");
+  const Candidate candidate = candidate_of(invocation, "policy explain");
+  Answer explained = answer(invocation, question, candidate.view, candidate.image.generation);
+  explained.value["judged_by"] = candidate.from;
+  return explained;
+}
+
+std::vector<Option> ends_options() {
+  return {{"from,f", "A", "the sender", false, Completes::kEndpoints},
+          {"to,t", "B", "the receiver", false, Completes::kEndpoints},
+          {"port,p", "PROTO/PORT", "tcp/443, udp/53, sctp/2905, icmp[/TYPE], icmpv6[/TYPE], proto/47", false,
+           Completes::kNothing}};
+}
+
 }  // namespace
 
+Command policy_explain_command() {
+  std::vector<Option> options = ends_options();
+  const std::vector<Option> more = candidate_options();
+  options.insert(options.end(), more.begin(), more.end());
+  return {"policy explain",
+          "--from A --to B --port PROTOCOL/PORT",
+          "why A may or may not talk to B, before policies are enforced",
+          "What `bulkheadctl verdict` says of the enforced image, of policy files in a cluster as well: the\n"
+          "verdict, the rule that decided with its file and line, every policy that selects an end in the\n"
+          "order in which they are asked, and of a denial by default the rule that came nearest. Ends are\n"
+          "named as for `verdict`. Reads the enforced image, an image file, or policy files in a cluster.\n\n"
+          "Exit code 0: allowed; 1: denied, or something could not be read; 2: an end or the port cannot be\n"
+          "understood; 3: no image could be asked.",
+          "  bulkheadctl policy explain --from shop/web --to shop/db --port tcp/5432\n"
+          "  bulkheadctl policy explain --policies new/ --cluster cluster.yaml --from shop/web --to shop/db "
+          "--port tcp/22\n"
+          "  bulkheadctl policy explain --image node.image --from world --to web --port tcp/443 -o json",
+          options,
+          nullptr,
+          policy_explain};
+}
+
 Command verdict_command() {
+  std::vector<Option> options = ends_options();
+  options.push_back(
+      {"image", "FILE", "judge by an image file instead of asking the data plane", false, Completes::kFiles});
   return {
       "verdict",
       "--from A --to B --port PROTOCOL/PORT",
@@ -164,12 +221,7 @@ Command verdict_command() {
       "  bulkheadctl verdict --from world --to web --port tcp/443 -o json | jq .ingress\n"
       "  bulkheadctl verdict --from job --to 10.0.0.7 --port icmp            a ping\n"
       "  bulkheadctl verdict --image node.image --from a --to b --port udp/53   offline",
-      {{"from,f", "A", "the sender", false, Completes::kEndpoints},
-       {"to,t", "B", "the receiver", false, Completes::kEndpoints},
-       {"port,p", "PROTO/PORT", "tcp/443, udp/53, sctp/2905, icmp[/TYPE], icmpv6[/TYPE], proto/47", false,
-        Completes::kNothing},
-       {"image", "FILE", "judge by an image file instead of asking the data plane", false,
-        Completes::kFiles}},
+      options,
       nullptr,
       verdict};
 }

@@ -111,6 +111,32 @@ TEST_F(PolicyAnalysis, diff_names_parties_ports_and_a_witness_with_both_rules) {
   }
 }
 
+TEST_F(PolicyAnalysis, explain_says_of_files_what_verdict_says_of_an_image) {
+  const std::string db = file("db.yaml", kDb);
+  const auto explain = [&](const char* from, const char* port, std::vector<std::string> more) {
+    std::vector<std::string> words = {"policy", "explain", "--from", from, "--to", "shop/db", "--port", port};
+    words.insert(words.end(), more.begin(), more.end());
+    return run(words);
+  };
+  const std::vector<std::string> json = {"--policies", db, "--cluster", cluster_, "-o", "json"};
+  const Ran allowed = explain("shop/web", "tcp/5432", json);
+  ASSERT_EQ(allowed.exit, kExitGood) << allowed.error;
+  EXPECT_EQ(allowed.value()["allowed"], true);
+  EXPECT_EQ(allowed.value()["judged_by"], db);
+  EXPECT_EQ(allowed.value()["ingress"]["rule"]["line"], 7);
+  EXPECT_EQ(allowed.value()["ingress"]["selected_by"][0]["policy"], "NetworkPolicy shop/db");
+  const Ran denied = explain("lab/job", "tcp/5432", json);
+  EXPECT_EQ(denied.exit, kExitRefused) << denied.error;
+  EXPECT_EQ(denied.value()["fate"], "denied_default");
+  EXPECT_EQ(denied.value()["ingress"]["nearest"]["rule"]["line"], 7);
+  const Ran read = explain("shop/web", "tcp/22", {"--policies", db, "--cluster", cluster_});
+  EXPECT_NE(read.out.find("selected by NetworkPolicy shop/db"), std::string::npos) << read.out;
+  EXPECT_EQ(explain("shop/wbe", "tcp/22", json).exit, kExitUsage) << "nobody has this name";
+  EXPECT_EQ(explain("shop/web", "tcp/22", {"--policies", db}).exit, kExitUsage) << "in which cluster?";
+  EXPECT_NE(run({"policy", "explain", "--to", "a", "--port", "tcp/1"}).error.find("--from is missing"),
+            std::string::npos);
+}
+
 TEST_F(PolicyAnalysis, diff_for_people_says_what_closes) {
   const std::string old = file("old.yaml", kDb);
   const std::string now =
