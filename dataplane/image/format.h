@@ -315,15 +315,15 @@ struct ShardHeader {
   SectionKind kind;
   std::uint64_t bytes;
   Digest digest;
-  std::uint32_t shard;   // its number
-  std::uint32_t shards;  // of how many
-  std::uint64_t slot_seed;
-  TableRef slots;       // AddressSlot, a power of two plus kProbesMax
-  TableRef endpoints;   // Endpoint, a power of two; 0 none
-  TableRef identities;  // Identity, a power of two; 0 none
-  TableRef locals;      // uint32_t: places in endpoints that have a port or are the node, ascending
-  TableRef addresses;   // abi::Address
-  TableRef strings;     // char
+  std::uint32_t shard;      // its number
+  std::uint32_t shards;     // of how many
+  std::uint64_t slot_seed;  // less than 2^32
+  TableRef slots;           // AddressSlot, a power of two plus kProbesMax
+  TableRef endpoints;       // Endpoint, a power of two; 0 none
+  TableRef identities;      // Identity, a power of two; 0 none
+  TableRef locals;          // uint32_t: places in endpoints that have a port or are the node, ascending
+  TableRef addresses;       // abi::Address
+  TableRef strings;         // char
 };
 
 }  // namespace bulkhead::image

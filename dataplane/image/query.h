@@ -18,11 +18,17 @@
 
 namespace bulkhead::image {
 
+/// Where a shard's addresses are at home.
+struct Slots {
+  const AddressSlot* first = nullptr;
+  std::uint32_t mask = 0, seed = 0;
+};
+static_assert(sizeof(Slots) == 16);
+
 /// A shard, mapped.
 struct Shard {
   const ShardHeader* header = nullptr;
-  const AddressSlot* slots = nullptr;
-  std::uint64_t slot_mask = 0, slot_seed = 0;
+  Slots slots;
   const Endpoint* endpoints = nullptr;
   std::uint32_t endpoint_mask = 0;
   const Identity* identities = nullptr;
@@ -64,8 +70,13 @@ struct View {
   const char* policy_strings = nullptr;
 
   const Shard* shards = nullptr;
+  const Slots* slots = nullptr;  // of each shard: side by side, since every lookup begins there
   std::uint32_t shard_mask = 0;
-  std::shared_ptr<const std::vector<Shard>> shards_kept;  // what `shards` points to
+  struct Kept {
+    std::vector<Shard> shards;
+    std::vector<Slots> slots;
+  };
+  std::shared_ptr<const Kept> kept;  // what these point to
 
   Record record(std::uint32_t index) const {
     const PackedRecord& packed = records[index];
@@ -143,7 +154,7 @@ struct View {
   void for_each_address(Visit visit) const {
     for (std::uint32_t shard = 0; shard <= shard_mask; ++shard)
       for (std::uint64_t i = 0; i < shards[shard].header->slots.count; ++i)
-        if (shards[shard].slots[i].profile != 0) visit(shards[shard].slots[i]);
+        if (shards[shard].slots.first[i].profile != 0) visit(shards[shard].slots.first[i]);
   }
 };
 
@@ -174,9 +185,8 @@ inline std::uint32_t shard_of_hash(std::uint64_t hash, std::uint32_t shard_mask)
 /// Where bind() will look first; for prefetching a burst ahead.
 inline const AddressSlot* home_slot(const View& view, const abi::Address& address) {
   const std::uint64_t hash = slot_hash(0, address);
-  const Shard& shard = view.shards[shard_of_hash(hash, view.shard_mask)];
-  return shard.slots +
-         ((shard.slot_seed == 0 ? hash : slot_hash(shard.slot_seed, address)) & shard.slot_mask);
+  const Slots& slots = view.slots[shard_of_hash(hash, view.shard_mask)];
+  return slots.first + ((slots.seed == 0 ? hash : slot_hash(slots.seed, address)) & slots.mask);
 }
 
 /// What the profile means: at most kProbesMax neighbouring records; 0 where the policy section does not know it.

@@ -151,9 +151,13 @@ std::variant<View, Refusal> join(const View& policy, std::vector<Shard> shards) 
       return refuse("image: shard ", i, " of ", shards.size(), " is number ", shards[i].number, " of ",
                     shards[i].of);
   View view = policy;
-  view.shards_kept = std::make_shared<const std::vector<Shard>>(std::move(shards));
-  view.shards = view.shards_kept->data();
-  view.shard_mask = static_cast<std::uint32_t>(view.shards_kept->size() - 1);
+  std::vector<Slots> slots;
+  slots.reserve(shards.size());
+  for (const Shard& shard : shards) slots.push_back(shard.slots);
+  view.kept = std::make_shared<const View::Kept>(View::Kept{std::move(shards), std::move(slots)});
+  view.shards = view.kept->shards.data();
+  view.slots = view.kept->slots.data();
+  view.shard_mask = static_cast<std::uint32_t>(view.kept->shards.size() - 1);
   // A port has one owner: two would let each send as the other.
   std::uint32_t owners[abi::kPortsMax] = {};
   std::optional<Refusal> refusal;

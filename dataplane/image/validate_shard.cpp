@@ -22,6 +22,8 @@ std::optional<Refusal> check_slots(std::span<const AddressSlot> slots, const Sha
   if (slots.size() <= kProbesMax || !std::has_single_bit(slots.size() - kProbesMax))
     return refuse("shard, table slots: ", slots.size(), " elements, expected a power of two plus ",
                   kProbesMax);
+  if (header.slot_seed > 0xffff'ffffu)
+    return refuse("shard: slot_seed ", header.slot_seed, ", expected less than 2^32");
   const std::uint64_t mask = slots.size() - kProbesMax - 1;
   for (std::size_t i = 0; i < slots.size(); ++i) {
     const AddressSlot& slot = slots[i];
@@ -110,9 +112,8 @@ std::optional<Refusal> check_shard(std::span<const std::byte> section, bool chec
   if (auto refusal = check_identities(identities, header)) return refusal;
   if (auto refusal = check_slots(slots, header)) return refusal;
   shard.header = &header;
-  shard.slots = slots.data();
-  shard.slot_mask = slots.size() - kProbesMax - 1;
-  shard.slot_seed = header.slot_seed;
+  shard.slots = {slots.data(), static_cast<std::uint32_t>(slots.size() - kProbesMax - 1),
+                 static_cast<std::uint32_t>(header.slot_seed)};
   shard.endpoints = endpoints.data();
   shard.endpoint_mask = static_cast<std::uint32_t>(endpoints.size() - 1);
   shard.identities = identities.data();

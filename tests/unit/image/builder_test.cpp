@@ -119,7 +119,7 @@ TEST(Builder, another_seed_parts_addresses_that_crowd_one_home) {
       tables.bound.push_back({sample::endpoint_v4(i), profile, 0});
   const Image image = sample::build(tables);
   const View view = view_of(image);
-  EXPECT_EQ(view.shards[0].slot_mask, kMask);
+  EXPECT_EQ(view.shards[0].slots.mask, kMask);
   EXPECT_EQ(view.shards[0].header->slot_seed, 1u);
   for (const sample::Owned& owned : tables.bound)
     EXPECT_EQ(view.record(bind(view, owned.address).record).profile, profile);
@@ -197,7 +197,8 @@ TEST(Builder, address_table_stays_at_most_half_full_but_not_much_larger) {
   shape.endpoints = 50'000;
   const View view = view_of(sample::build(sample::make_tables(shape)));
   std::uint64_t slots = 0;
-  for (std::uint32_t shard = 0; shard <= view.shard_mask; ++shard) slots += view.shards[shard].slot_mask + 1;
+  for (std::uint32_t shard = 0; shard <= view.shard_mask; ++shard)
+    slots += view.shards[shard].slots.mask + std::uint64_t{1};
   EXPECT_GE(slots, 200'000u);  // 100,000 addresses
   EXPECT_LE(slots, 300'000u);
 }

@@ -16,7 +16,7 @@ inline abi::Address random_address(const View& view, std::mt19937_64& random) {
   const Shard& shard = view.shards[random() & view.shard_mask];
   if (kind == 0 && shard.header->addresses.count != 0)
     return shard.addresses[random() % shard.header->addresses.count];
-  if (kind == 1) return shard.slots[random() % shard.header->slots.count].address;
+  if (kind == 1) return shard.slots.first[random() % shard.header->slots.count].address;
   abi::Address address;
   if (kind == 2) {
     address = abi::address_v4(static_cast<std::uint32_t>(random()));

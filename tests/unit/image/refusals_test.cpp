@@ -298,6 +298,8 @@ TEST_F(Refusals, of_identities) {
 TEST_F(Refusals, of_shard_numbers) {
   expect("shard: is number 1 of 1, expected a power of two up to 512", [&] { shard().shard = 1; });
   expect("shard: is number 0 of 3, expected a power of two up to 512", [&] { shard().shards = 3; });
+  expect("shard: slot_seed 4294967296, expected less than 2^32",
+         [&] { shard().slot_seed = std::uint64_t{1} << 32; });
   expect("shard: is number 0 of 1024, expected a power of two up to 512", [&] { shard().shards = 1024; });
   expect("image: shard 0 of 1 is number 0 of 2", [&] {
     sample::Tables tables = sample::make_tables();
