@@ -196,7 +196,8 @@ Reply Node::offer(Request& request) {
 }
 
 /// The sections that a swap names: new ones from their descriptors, the others from what was offered or is enforced.
-std::string Node::take_sections(Request& request, std::vector<swap::SharedSection>& sections) {
+std::string Node::take_sections(Request& request, const std::vector<swap::SharedSection>& offered,
+                                std::vector<swap::SharedSection>& sections) {
   const auto& message = *static_cast<const abi::Swap*>(request.message);
   if (message.sections > abi::kSectionsMax)
     return std::to_string(message.sections) + " sections, expected at most " +
@@ -209,7 +210,7 @@ std::string Node::take_sections(Request& request, std::vector<swap::SharedSectio
     if (message.is_new[i] == 0) {
       // An unchanged section seldom moves.
       auto known = now == nullptr ? swap::SharedSection{} : find_section(now->sections, i, digest);
-      if (known == nullptr) known = find_section(offered_, i, digest);
+      if (known == nullptr) known = find_section(offered, i, digest);
       if (known == nullptr)
         return "section " + std::to_string(i) + ", " + image::hex(digest).substr(0, 12) +
                ", was not offered and is not of the enforced image";
@@ -229,6 +230,7 @@ std::string Node::take_sections(Request& request, std::vector<swap::SharedSectio
 }
 
 Reply Node::swap(Request& request) {
+  const auto offered = std::exchange(offered_, {});  // for this swap, whatever becomes of it
   const auto& message = *static_cast<const abi::Swap*>(request.message);
   const swap::Enforced* now = publisher_.enforced();
   if (message.generation == 0 || (now != nullptr && message.generation <= now->generation))
@@ -236,9 +238,8 @@ Reply Node::swap(Request& request) {
                         " is not newer than the enforced " +
                         std::to_string(now != nullptr ? now->generation : 0));
   std::vector<swap::SharedSection> sections;
-  const std::string wrong = take_sections(request, sections);
-  offered_.clear();
-  if (!wrong.empty()) return Reply::error(wrong);
+  if (const std::string reason = take_sections(request, offered, sections); !reason.empty())
+    return Reply::error(reason);
   auto loaded = swap::load(std::move(sections), message.generation, digests_);
   if (const auto* reason = std::get_if<std::string>(&loaded)) return Reply::error(*reason);
   auto next = std::move(std::get<std::unique_ptr<swap::Enforced>>(loaded));

@@ -42,7 +42,8 @@ class Node {
   Reply hello();
   Reply offer(Request& request);
   Reply swap(Request& request);
-  std::string take_sections(Request& request, std::vector<swap::SharedSection>& sections);
+  std::string take_sections(Request& request, const std::vector<swap::SharedSection>& offered,
+                            std::vector<swap::SharedSection>& sections);
   Reply attach(Request& request);
   Reply detach(const abi::Detach& request);
   Reply list_ports(const abi::PortsRequest& request);

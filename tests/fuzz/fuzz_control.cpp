@@ -1,7 +1,10 @@
 // The data plane's socket against clients that send anything: every message gets exactly one answer, only a well-formed one
 // reaches the handler, and no descriptor stays behind.
 //
-//   input: sequence of | fds | bytes low | bytes high | message |
+//   input: sequence of | how | bytes low | bytes high | message |
+//
+// `how` modulo 7 is how many descriptors come along. With its top bit, the message is made a whole request of the type that
+// its header names: no input has to guess sizes and versions.
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -9,10 +12,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <vector>
 
 #include "dataplane/control/server.h"
 
@@ -35,7 +40,7 @@ control::Reply answer(control::Request& request) {
   require(header.type == request.type, "type is the header's");
   switch (request.type) {
     case abi::MessageType::kSwap:
-      require(header.bytes == sizeof(abi::Swap) && request.fds.size() == 2, "a swap is whole");
+      require(header.bytes == sizeof(abi::Swap), "a swap is whole");
       return control::Reply::of(abi::SwapReply{});
     case abi::MessageType::kOffer:
       require(header.bytes == sizeof(abi::Offer) && !request.fds.empty(), "an offer is whole");
@@ -55,6 +60,36 @@ control::Reply answer(control::Request& request) {
       require(false, "type is a request's");
       return {};
   }
+}
+
+std::size_t bytes_of(abi::MessageType type) {
+  switch (type) {
+    case abi::MessageType::kHello:
+      return sizeof(abi::Hello);
+    case abi::MessageType::kOffer:
+      return sizeof(abi::Offer);
+    case abi::MessageType::kSwap:
+      return sizeof(abi::Swap);
+    case abi::MessageType::kAttach:
+      return sizeof(abi::Attach);
+    case abi::MessageType::kDetach:
+      return sizeof(abi::Detach);
+    case abi::MessageType::kPorts:
+      return sizeof(abi::PortsRequest);
+    case abi::MessageType::kImage:
+      return sizeof(abi::ImageRequest);
+    default:
+      return sizeof(abi::Empty);
+  }
+}
+
+void make_whole(std::vector<std::uint8_t>& message) {
+  abi::MessageHeader header;
+  message.resize(std::max(message.size(), sizeof header));
+  std::memcpy(&header.type, message.data() + offsetof(abi::MessageHeader, type), sizeof header.type);
+  message.resize(bytes_of(header.type));
+  header.bytes = static_cast<std::uint32_t>(message.size());
+  std::memcpy(message.data(), &header, sizeof header);
 }
 
 class Setting {
@@ -129,9 +164,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const int free_before = Setting::next_fd();
   setting.connect();
   while (size >= 4) {
-    const std::size_t fds = data[0] % 7;
     const std::size_t bytes = std::clamp<std::size_t>(data[1] | std::size_t{data[2]} << 8, 1, size - 3);
-    setting.exchange(data + 3, bytes, fds);
+    std::vector<std::uint8_t> message(data + 3, data + 3 + bytes);
+    if ((data[0] & 0x80) != 0) make_whole(message);
+    setting.exchange(message.data(), message.size(), data[0] % 7);
     data += 3 + bytes;
     size -= 3 + bytes;
   }

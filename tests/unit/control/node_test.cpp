@@ -213,6 +213,10 @@ TEST_F(NodeTest, sections_may_be_offered_ahead_of_their_swap) {
   EXPECT_EQ(hello().generation, 7u);
   start_anew();
   EXPECT_EQ(offer(sample().policy, true), "");
+  EXPECT_EQ(offer(sample().shards[0], false), "");
+  EXPECT_NE(swap(0, Fd(), Fd()).find("not newer"), std::string::npos);
+  EXPECT_NE(swap(7, Fd(), Fd()).find("was not offered"), std::string::npos) << "nor for the next";
+  EXPECT_EQ(offer(sample().policy, true), "");
   EXPECT_EQ(offer(sample().shards[0], true), "") << "the one before goes";
   EXPECT_NE(swap(7, Fd(), Fd()).find("was not offered"), std::string::npos);
   EXPECT_NE(swap(7, sealed(sample().policy), Fd()).find("was not offered"), std::string::npos)
