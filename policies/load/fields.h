@@ -17,7 +17,7 @@
 // errors at once. A field that is null counts as absent, as everywhere in Kubernetes.
 //
 // Plain (unquoted) scalars are read by what is asked for: text() refuses numbers, true, false, null and the
-// words that YAML 1.1 took for booleans (yes, no, on, off, y, n), because tools disagree about them.
+// words that YAML 1.1 took for booleans (yes, no, on, off; not y and n), because tools disagree about them.
 #pragma once
 
 #include <chrono>

@@ -100,4 +100,9 @@ bool looks_like_boolean(std::string_view plain) {
   return plain.size() <= 5 && std::find(kWords.begin(), kWords.end(), lower(plain)) != kWords.end();
 }
 
+bool bare_letter(std::string_view plain) {
+  const std::string letter = lower(plain.substr(0, 2));
+  return letter == "y" || letter == "n";
+}
+
 }  // namespace bulkhead::policies

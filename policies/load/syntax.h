@@ -11,4 +11,8 @@ bool looks_like_number(std::string_view plain);
 /// Read as a boolean by YAML 1.1 or 1.2: true, false, yes, no, on, off, y, n in any of their cases.
 bool looks_like_boolean(std::string_view plain);
 
+/// Of these, those that may be a text without quotes: y and n. Common writers of YAML leave them bare (a
+/// namespace y), and where a text is wanted, other readers take them for that or refuse them.
+bool bare_letter(std::string_view plain);
+
 }  // namespace bulkhead::policies

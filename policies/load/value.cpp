@@ -119,7 +119,8 @@ std::optional<std::string> Value::choice_text() const {
 std::optional<std::string> Value::text() const {
   const std::string* text = scalar_for("a string");
   if (text == nullptr) return std::nullopt;
-  if (node_->plain && (looks_like_number(*text) || looks_like_boolean(*text))) {
+  const bool boolean = looks_like_boolean(*text) && !bare_letter(*text);
+  if (node_->plain && (boolean || looks_like_number(*text))) {
     fail_expected("a string; write " + quoted(*text) + " in quotes");
     return std::nullopt;
   }
@@ -243,6 +244,9 @@ std::optional<Labels> Value::labels() const {
     if (!entry.value) entry.value.fail_expected("a label value; write \"\" for an empty one");
     good = good && key && value;
     if (key) check(entry.key_value, wrong_label_key(*key));
+    // As a key, kubectl makes "true" or "false" of it.
+    if (key && entry.key_value.node_->plain && bare_letter(*key))
+      check(entry.key_value, "a string; write " + quoted(*key) + " in quotes");
     if (value) check(entry.value, wrong_label_value(*value));
     if (key && value) labels.emplace(*key, *value);
   }
