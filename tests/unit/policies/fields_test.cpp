@@ -33,8 +33,9 @@ TEST(Fields, words_and_numbers_are_no_strings_unless_quoted) {
                              "-.INF", ".nan", "12:30:45", "+1", "1."})
     EXPECT_EQ(text(number), "f:1:4: v: found the number " + std::string(number) +
                                 ", expected a string; write \"" + number + "\" in quotes");
-  for (const char* fine : {"\"yes\"", "'1'", "nothing", "1.2.3", "v1", "1a", "yesno", "10.0.0.1", "\"\"",
-                           "a b", "0x", "1e", ".", "e3", "1:99", "fd00::1", "y", "n", "Y", "N"})
+  for (const char* fine :
+       {"\"yes\"", "'1'", "nothing", "1.2.3", "v1",   "1a",      "yesno", "10.0.0.1", "\"\"", "a b",
+        "0x",      "1e",  ".",       "e3",    "1:99", "fd00::1", "y",     "n",        "Y",    "N"})
     EXPECT_EQ(text(fine), "") << fine;
 }
 
