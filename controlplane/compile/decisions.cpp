@@ -39,7 +39,8 @@ std::uint32_t Decisions::decide(RuleList matching, const Ground& enforced, const
   }
   if (rules_.passes) {
     row_.clear();
-    for (const image::Passed& passed : passed_) row_.insert(row_.end(), {passed.platform, passed.baseline});
+    for (const image::Passed& passed : passed_)
+      row_.insert(row_.end(), {passed.mesh, passed.platform, passed.baseline});
     answer_.push_back(passes_.intern(row_));
   }
   if (rules_.audits) answer_.push_back(audited_row);
@@ -84,7 +85,7 @@ void Decisions::ask_tiers(RuleList matching, const Ground& ground) {
   if (!ground.isolated) ask_ordered_tier(matching.subspan(application_end), &image::Passed::baseline);
   ask_application_tier(matching.subspan(platform_end, application_end - platform_end));
   ask_ordered_tier(matching.subspan(mesh_end, platform_end - mesh_end), &image::Passed::platform);
-  ask_ordered_tier(matching.first(mesh_end), nullptr);
+  ask_ordered_tier(matching.first(mesh_end), &image::Passed::mesh);
 
   // What a tier above answers is nobody's dispute.
   std::erase_if(disputes_, [&](const Dispute& dispute) {
@@ -111,7 +112,7 @@ void Decisions::ask_ordered_tier(RuleList rules, Place place) {
     if (tier_[i] == kNone) continue;
     if (rules_.rules[tier_[i]].rule->action != policies::Action::kPass)
       answer(i, tier_[i]);
-    else if (place != nullptr && !passed_.empty())
+    else if (!passed_.empty())
       passed_[i].*place = tier_[i] + 1;
   }
 }

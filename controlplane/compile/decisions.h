@@ -3,7 +3,7 @@
 // Written from the weakest to the strongest over one array of answers: what answers without any rule; the
 // baseline tier; the application tier, its allow rules before its deny rules; the platform tier; the mesh tier. A tier in
 // which order counts is first settled for itself; where it passes, the answer below it stays and the rule that
-// passed is noted beside it, except in the mesh tier.
+// passed is noted beside it.
 #pragma once
 
 #include <cstdint>
@@ -61,7 +61,7 @@ class Decisions {
   RuleList enforced_of(RuleList matching);
   /// Fills answer_, passed_ and disputes_.
   void ask_tiers(RuleList matching, const Ground& ground);
-  void ask_ordered_tier(RuleList rules, Place place);  // nullptr: passing is not noted
+  void ask_ordered_tier(RuleList rules, Place place);
   void ask_application_tier(RuleList rules);
   /// The policies of one priority; settles what `tier_` leaves open.
   void ask_equals(RuleList rules);

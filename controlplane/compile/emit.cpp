@@ -120,7 +120,8 @@ void emit_verdicts(const Compiled& compiled, image::PolicyTables& tables) {
   }
   tables.audited = std::move(compiled.rule_sets.audited).take_items();
   const std::vector<std::uint32_t>& passed = compiled.rule_sets.passed.items();
-  for (std::size_t i = 0; i < passed.size(); i += 2) tables.passed.push_back({passed[i], passed[i + 1]});
+  for (std::size_t i = 0; i < passed.size(); i += 3)
+    tables.passed.push_back({passed[i], passed[i + 1], passed[i + 2]});
 }
 
 image::PolicyTables policy_tables(const Compiled& compiled) {

@@ -117,8 +117,7 @@ class Governor {
     for (const auto& rule : clause.rules) {
       rules_.rules.push_back({&rule, policy_number, direction, peers_of(direction, rule), ports_.intern(rule),
                               policy.tier, policy.priority, audited});
-      rules_.passes |=
-          rule.action == policies::Action::kPass && policy.tier != policies::Tier::kMesh && !audited;
+      rules_.passes |= rule.action == policies::Action::kPass && !audited;
     }
   }
 

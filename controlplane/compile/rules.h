@@ -72,8 +72,8 @@ struct Rules {
   std::vector<GoverningQuarantine> quarantines;         // of endpoints that exist
   std::vector<std::uint32_t> quarantine_of;             // by Census::members; kNone: none
   std::vector<std::unique_ptr<policies::Policy>> made;  // what is not the input's
-  bool passes = false;  // some enforced rule does, of another tier than the mesh's
-  bool audits = false;  // some policy that governs somebody here is audited
+  bool passes = false;                                  // some enforced rule does
+  bool audits = false;                                  // some policy that governs somebody here is audited
   GovernedDirection directions[2];
 };
 

@@ -21,7 +21,7 @@ struct RuleSets {
   // then, where rules pass, a number in `passed`; then, where policies are audited, 0 or a number in `audited` plus
   // one.
   ListTable decisions;
-  ListTable passed;   // for each port class the two rules of an image::Passed
+  ListTable passed;   // for each port class the rules of an image::Passed
   ListTable audited;  // for each port class a Decision, as above
   Matrix matrices[2];
   std::vector<MetDispute> disputes[2];  // some for each pair of policies

@@ -41,7 +41,7 @@
 namespace bulkhead::image {
 
 inline constexpr std::uint64_t kMagic = 0x31'47'4d'49'48'4b'4c'42;  // "BLKHIMG1"
-inline constexpr std::uint32_t kFormatVersion = 5;
+inline constexpr std::uint32_t kFormatVersion = 6;
 inline constexpr std::size_t kTableAlign = 64;
 inline constexpr std::size_t kSectionAlign = 4096;
 
@@ -155,10 +155,11 @@ constexpr std::uint32_t pages_of(std::uint32_t columns, std::uint32_t page) {
 
 /// An element of `passed`: the rules that passed a packet on before `verdicts` decided it, 0 where none did.
 struct Passed {
+  std::uint32_t mesh;
   std::uint32_t platform;
   std::uint32_t baseline;
 };
-static_assert(sizeof(Passed) == 8);
+static_assert(sizeof(Passed) == 12);
 
 /// Ports in two steps: pages[page_of[slot * 256 + port / 256] * 256 + port % 256] is the port class.
 inline constexpr std::uint32_t kPageEntries = 256;

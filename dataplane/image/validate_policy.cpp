@@ -109,7 +109,7 @@ std::optional<Refusal> check_passed(std::span<const std::byte> section, const Po
   const auto passed = table<Passed>(section, header.passed);
   const auto rules = table<Rule>(section, header.rules);
   for (std::size_t i = 0; i < passed.size(); ++i)
-    for (const std::uint32_t rule : {passed[i].platform, passed[i].baseline}) {
+    for (const std::uint32_t rule : {passed[i].mesh, passed[i].platform, passed[i].baseline}) {
       if (rule >= rules.size())
         return refuse_at("passed", "", i, "rule ", rule, ", but there are ", rules.size());
       if (rule != 0 && rules[rule].verdict != Verdict::kPass)

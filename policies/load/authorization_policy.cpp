@@ -369,7 +369,7 @@ EndpointSelector read_subject(Fields& spec, const std::string& own_namespace,
 /// pass by Istio, too), unless an annotation says that it is judged.
 void add_otherwise(const Policy& policy, bool own_node_judged, std::vector<Rule>& rules) {
   Rule rule;
-  rule.name = "otherwise";
+  rule.name = kOtherwiseRule;
   rule.all_ports = true;
   rule.origin = policy.origin;
   rule.action = Action::kPass;

@@ -19,10 +19,15 @@
 // nothing that a NetworkPolicy closes.
 #pragma once
 
+#include <string_view>
+
 #include "policies/load/fields.h"
 #include "policies/model/policy.h"
 
 namespace bulkhead::policies {
+
+/// The name of the last rules of an ALLOW policy, which nobody wrote: the own node passes, and the rest is denied.
+inline constexpr std::string_view kOtherwiseRule = "otherwise";
 
 /// Clauses, tier, priority and mode. `object`: for its annotations. Dry runs (istio.io/dry-run: "true") are audited.
 void read_authorization_policy(const Value& object, const Value& spec, const Mesh& mesh, Policy& policy);

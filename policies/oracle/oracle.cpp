@@ -134,10 +134,11 @@ Side Oracle::judge_ordered_tier(Tier tier, const Question& question) const {
   }
   if (rule == nullptr) return {};
   if (rule->action != Action::kPass)
-    return {rule->action == Action::kAllow, Reason::kRule, policy, rule, {}, {}, policy->established};
-  if (tier == Tier::kMesh) return {};
+    return {rule->action == Action::kAllow, Reason::kRule, policy, rule, {}, {}, {}, policy->established};
   Side passed;
-  (tier == Tier::kPlatform ? passed.platform : passed.baseline) = {policy, rule};
+  (tier == Tier::kMesh       ? passed.mesh
+   : tier == Tier::kPlatform ? passed.platform
+                             : passed.baseline) = {policy, rule};
   return passed;
 }
 
@@ -149,7 +150,7 @@ Side Oracle::judge_application(const Question& question) const {
     for (const auto& clause : policy.clauses) {
       if (!governs(clause, question)) continue;
       if (clause.isolates && isolated.policy == nullptr)
-        isolated = {false, Reason::kIsolated, &policy, nullptr, {}, {}, Established::kKeep};
+        isolated = {false, Reason::kIsolated, &policy, nullptr, {}, {}, {}, Established::kKeep};
       if (clause.isolates) isolated.established = std::max(isolated.established, policy.established);
       for (const auto& rule : clause.rules) {
         if (!matches(rule, question)) continue;
@@ -157,7 +158,7 @@ Side Oracle::judge_application(const Question& question) const {
           allowed = {true, Reason::kRule, &policy, &rule};
         if (rule.action == Action::kDeny &&
             (denied.rule == nullptr || denied.established < policy.established))
-          denied = {false, Reason::kRule, &policy, &rule, {}, {}, policy.established};
+          denied = {false, Reason::kRule, &policy, &rule, {}, {}, {}, policy.established};
       }
     }
   }
@@ -177,18 +178,28 @@ Side Oracle::judge_side(const Question& question) const {
   const bool own_node = subject.endpoint->kubernetes && question.peer.node != nullptr &&
                         on_node(*subject.endpoint, question.peer.address);
 
-  if (const Side mesh = judge_ordered_tier(Tier::kMesh, question); mesh.reason == Reason::kRule) return mesh;
+  Side answer = judge_ordered_tier(Tier::kMesh, question);
+  if (answer.reason == Reason::kRule) return answer;
+  const Passed mesh = answer.mesh;
 
-  Side answer = judge_ordered_tier(Tier::kPlatform, question);
+  answer = judge_ordered_tier(Tier::kPlatform, question);
+  answer.mesh = mesh;
   if (answer.reason == Reason::kRule) return answer;
   const Passed platform = answer.platform;
 
   answer = judge_application(question);
   if (answer.reason == Reason::kPosture) answer = judge_ordered_tier(Tier::kBaseline, question);
+  answer.mesh = mesh;
   answer.platform = platform;
   if (answer.reason == Reason::kRule) return answer;
 
-  if (own_node) return {true, Reason::kOwnNode, nullptr, nullptr, answer.platform, answer.baseline};
+  if (own_node) {
+    answer.allow = true;
+    answer.reason = Reason::kOwnNode;
+    answer.policy = nullptr;
+    answer.established = Established::kReevaluate;
+    return answer;
+  }
   if (answer.reason == Reason::kPosture)
     answer.allow = (subject.endpoint->kubernetes && !posture_.strict) || posture_.action == Action::kAllow;
   return answer;

@@ -34,9 +34,9 @@ struct Passed {
 struct Side {
   bool allow = false;
   Reason reason = Reason::kPosture;
-  const Policy* policy = nullptr;       // kRule: whose rule; kIsolated: the first that isolates
-  const Rule* rule = nullptr;           // kRule only
-  Passed platform = {}, baseline = {};  // on the way to the answer
+  const Policy* policy = nullptr;                  // kRule: whose rule; kIsolated: the first that isolates
+  const Rule* rule = nullptr;                      // kRule only
+  Passed mesh = {}, platform = {}, baseline = {};  // on the way to the answer
   Established established = Established::kReevaluate;  // of a conversation that this denies
   const Quarantine* quarantine = nullptr;              // kQuarantined only
 };

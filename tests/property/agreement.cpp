@@ -89,7 +89,7 @@ class Ends {
 
   static std::string passed(const policies::Side& side) {
     std::string text;
-    for (const policies::Passed& by : {side.platform, side.baseline})
+    for (const policies::Passed& by : {side.mesh, side.platform, side.baseline})
       if (by.rule != nullptr) text += " " + words_of(*by.policy, *by.rule);
     return text;
   }
@@ -126,7 +126,7 @@ std::string passed(const image::View& view, std::uint32_t direction, const image
   std::string text;
   const image::Passed by =
       image::passed(view, direction, subject.subject[direction], peer.peer[direction], port_class);
-  for (const std::uint32_t rule : {by.platform, by.baseline})
+  for (const std::uint32_t rule : {by.mesh, by.platform, by.baseline})
     if (rule != 0) text += " " + words_of(view, rule);
   return text;
 }

@@ -2,16 +2,7 @@
 //
 // Each end judges for itself: the sender's egress and the receiver's ingress must both allow. For an end that
 // said no by default, two things help: which policies isolate it, and the *nearest* rule, the one that would
-// have needed the least to say yes. Nearness is read off the verdict tables, where a rule is seen by what it
-// decides:
-//
-//   matrix row of the subject:   ... | column of this peer | ... other peers' columns ...
-//                                             |                        |
-//     this port        ->                     . (denied)               R2 admits others here:  "peer"
-//     other ports      ->          R1 allows it here:  "port"          ("neither": some rule, elsewhere)
-//
-// "port" beats "peer" beats "neither"; among rules that admit other peers, the one that admits somebody whose
-// labels differ least from this peer's.
+// have needed the least to say yes (nearest.h).
 #pragma once
 
 #include <optional>

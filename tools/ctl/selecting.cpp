@@ -50,7 +50,8 @@ Value selecting_policies(const image::View& view, std::uint32_t direction, std::
   Value values = Value::array();
   for (const std::uint32_t number : order) {
     const image::Policy& policy = view.policies[number];
-    const bool passes = is_of(passed.platform, number) || is_of(passed.baseline, number);
+    const bool passes =
+        is_of(passed.mesh, number) || is_of(passed.platform, number) || is_of(passed.baseline, number);
     values.push_back({{"policy", policy_name(view, policy)},
                       {"tier", kTiers[policy.tier]},
                       {"priority", policy.priority},

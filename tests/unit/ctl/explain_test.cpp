@@ -81,6 +81,53 @@ spec:
   EXPECT_EQ(denied["rule"]["priority"], 7);
 }
 
+constexpr const char* kMeshPolicy = R"(apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: mesh, namespace: shop}
+spec:
+  selector: {matchLabels: {app: api}}
+  rules:
+  - from: [{source: {serviceAccounts: [nobody]}}]
+  - {from: [{source: {namespaces: [shop]}}], to: [{operation: {ports: ["8080"]}}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: closed, namespace: shop}
+spec: {selector: {matchLabels: {app: api}}}
+)";
+
+TEST_F(Explain, the_mesh_rule_that_admitted_a_packet_is_named_before_who_allows_it) {
+  shop_ = shop::compile_shop(kMeshPolicy);
+  const Value side = ask("web", "api", "tcp/8080")["ingress"];
+  EXPECT_EQ(side["rule"]["name"], "web-to-api");
+  ASSERT_EQ(side["passed"].size(), 1u);
+  EXPECT_EQ(side["passed"][0]["tier"], "mesh");
+  EXPECT_EQ(side["why"],
+            "allowed by SegmentationPolicy shop/shop, rule 'web-to-api' (shop.yaml:6), after "
+            "AuthorizationPolicy shop/mesh, rule 'rules[1]' (more.yaml:8) passed it on");
+  ASSERT_EQ(side["selected_by"].size(), 3u);
+  EXPECT_EQ(side["selected_by"][0]["answer"], nullptr);
+  EXPECT_EQ(side["selected_by"][1]["answer"], "passes");
+  EXPECT_EQ(side["selected_by"][2]["answer"], "decides");
+}
+
+TEST_F(Explain, what_no_mesh_rule_admits_names_the_nearest_that_would_have) {
+  shop_ = shop::compile_shop(kMeshPolicy);
+  const Value side = ask("web", "api", "tcp/9000")["ingress"];
+  EXPECT_EQ(side["fate"], "denied_policy");
+  EXPECT_EQ(side["why"],
+            "shop/api is governed by AuthorizationPolicy shop/closed (more.yaml:10), and no rule of an ALLOW "
+            "policy lets this in");
+  ASSERT_FALSE(side["nearest"].is_null());
+  EXPECT_EQ(side["nearest"]["lacks"], "port");
+  EXPECT_EQ(side["nearest"]["rule"]["name"], "rules[1]");
+  EXPECT_EQ(side["nearest"]["words"], "it allows tcp/8080 from shop/web, not tcp/9000");
+
+  const Value stranger = ask("world", "api", "tcp/8080")["ingress"];
+  EXPECT_EQ(stranger["nearest"]["lacks"], "peer");
+  EXPECT_EQ(stranger["nearest"]["rule"]["name"], "rules[1]");
+}
+
 TEST_F(Explain, a_default_denial_names_who_isolates_and_the_ports_that_the_peer_may_use) {
   const Value side = ask("web", "api", "tcp/22")["ingress"];
   EXPECT_EQ(side["fate"], "denied_default");

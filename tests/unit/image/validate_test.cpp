@@ -203,7 +203,7 @@ TEST_F(Validate, who_passed_is_checked_like_who_decided) {
   const auto last = static_cast<std::uint32_t>(p.rules.size() - 1);
   p.passed_of.assign(p.rule_sets, 1);
   p.passed.resize(std::size_t{2} * p.port_classes);
-  p.passed[7].platform = p.passed[8].baseline = last;
+  p.passed[7].platform = p.passed[8].baseline = p.passed[9].mesh = last;
   p.policies[2].tier = kBaselineTier;
   const auto check = [&](const std::function<void()>& damage, const std::string& expected) {
     image_ = sample::build(tables);
@@ -215,6 +215,8 @@ TEST_F(Validate, who_passed_is_checked_like_who_decided) {
         "policy section, table passed, index 7: rule 32, but there are 32");
   check([&] { at<Passed>(8, &PolicyHeader::passed).baseline = last - 1; },
         "policy section, table passed, index 8: its rule 30 does not pass");
+  check([&] { at<Passed>(9, &PolicyHeader::passed).mesh = last - 1; },
+        "policy section, table passed, index 9: its rule 30 does not pass");
   check([&] { at<Decision>(5, &PolicyHeader::verdicts) = last; },
         "policy section, table verdicts, index 5: decides otherwise than its rule 31");
   image_ = sample::build(tables);

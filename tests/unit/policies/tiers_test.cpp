@@ -63,7 +63,7 @@ class Tiers : public testing::Test {
     if (side.reason == Reason::kOwnNode) text += " as own node";
     if (side.reason == Reason::kPosture) text += " by posture";
     if (side.policy != nullptr) text += " by " + side.policy->name;
-    for (const Passed& passed : {side.platform, side.baseline})
+    for (const Passed& passed : {side.mesh, side.platform, side.baseline})
       if (passed.policy != nullptr) text += ", passed by " + passed.policy->name;
     return text;
   }
