@@ -54,6 +54,12 @@ void copy_text(char (&to)[N], std::string_view from) {
   std::memset(to + bytes, 0, N - bytes);
 }
 
+abi::SwapReply acknowledged(const abi::SwapReply& reply, std::uint64_t generation) {
+  if (reply.generation == generation) return reply;
+  throw ChannelError("generation " + std::to_string(generation) + " was sent and " +
+                     std::to_string(reply.generation) + " acknowledged");
+}
+
 }  // namespace
 
 Channel::Channel(Fd socket, std::string_view who, int timeout_ms)
@@ -248,12 +254,22 @@ abi::SwapReply Channel::swap(std::uint64_t generation, std::span<const OfferedSe
     std::memcpy(request.digests[number], section.digest.bytes, sizeof request.digests[number]);
     if (section.fd >= 0) request.is_new[number] = new_ones++ < ahead ? 0 : 1;
   }
-  const auto reply = call<abi::SwapReply>(request, abi::MessageType::kSwap, with_swap);
-  if (reply.generation != generation) {
-    throw ChannelError("generation " + std::to_string(generation) + " was sent and " +
-                       std::to_string(reply.generation) + " acknowledged");
+  return acknowledged(call<abi::SwapReply>(request, abi::MessageType::kSwap, with_swap), generation);
+}
+
+abi::SwapReply Channel::amend(std::uint64_t generation, const image::Digest& base,
+                              const image::Digest& digest, std::span<const ChangedSection> changes) {
+  assert(!changes.empty() && changes.size() <= abi::kFdsMax);
+  abi::Amend request{};
+  request.generation = generation;
+  std::memcpy(request.base, base.bytes, sizeof request.base);
+  std::memcpy(request.digest, digest.bytes, sizeof request.digest);
+  std::vector<int> fds;
+  for (const ChangedSection& change : changes) {
+    request.places[request.count++] = change.place;
+    fds.push_back(change.fd);
   }
-  return reply;
+  return acknowledged(call<abi::SwapReply>(request, abi::MessageType::kAmend, fds), generation);
 }
 
 abi::AttachReply Channel::attach(abi::Attach request, int netns_fd) {

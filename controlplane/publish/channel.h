@@ -53,6 +53,12 @@ struct OfferedSection {
   int fd = -1;
 };
 
+/// A section that is another than in the enforced image. The descriptor is borrowed.
+struct ChangedSection {
+  std::uint16_t place = 0;  // 0: the policy section; the shards follow
+  int fd = -1;
+};
+
 /// What the data plane shows of itself, to be mapped read-only.
 struct Regions {
   std::uint64_t telemetry_bytes = 0;
@@ -73,6 +79,9 @@ class Channel {
   abi::HelloReply hello();
   /// The policy section, then the shards; at most abi::kSectionsMax.
   abi::SwapReply swap(std::uint64_t generation, std::span<const OfferedSection> sections);
+  /// Makes `digest` of the image `base`, which must be the enforced one. `changes`: 1 to abi::kFdsMax, their places rising.
+  abi::SwapReply amend(std::uint64_t generation, const image::Digest& base, const image::Digest& digest,
+                       std::span<const ChangedSection> changes);
 
   /// `request.header` is filled in here. `netns_fd` -1: the data plane's own network namespace.
   abi::AttachReply attach(abi::Attach request, int netns_fd = -1);

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <variant>
@@ -37,6 +38,7 @@ struct Delivery {
   std::uint64_t swap_ns = 0;
   bool shared_policy = false;  // the policy section is the one enforced before
   std::uint32_t sent = 0;      // sections that had to be sent
+  bool whole = false;          // every section was named, not only those that changed
 };
 
 class Publisher {
@@ -66,15 +68,24 @@ class Publisher {
     Fd fd;
   };
   using SharedSection = std::shared_ptr<const Section>;
-  /// The section with these bytes: a wanted one, or a new one. Why not, for people.
-  std::variant<SharedSection, std::string> take(const image::SectionBytes& bytes, std::size_t place) const;
+  struct Change {
+    std::size_t place;
+    SharedSection section;
+  };
+  /// What the data plane will say of these bytes in this place: the checked section, or why not.
+  static std::variant<SharedSection, std::string> check(const image::SectionBytes& bytes, std::size_t place);
+  /// The sections of `image` that are others than the wanted ones, checked. Why not, for people.
+  std::variant<std::vector<Change>, std::string> changes(const image::ImageBytes& image) const;
   void renumber();
+  abi::SwapReply send_whole(Channel& channel, bool knows_rest);
 
   std::vector<SharedSection> sections_;  // wanted: the policy section, then the shards
+  std::optional<image::View> view_;      // of these
   image::ImageDigests digests_;
   Generation wanted_, enforced_;
-  std::uint64_t highest_ = 0;             // of any generation seen
-  std::vector<SharedSection> delivered_;  // what the data plane has, as far as this connection knows
+  std::uint64_t highest_ = 0;          // of any generation seen
+  std::set<std::size_t> unsent_;       // places where `base_` has another section
+  std::optional<image::Digest> base_;  // the image that the data plane has, as far as this connection knows
 };
 
 }  // namespace bulkhead::publish

@@ -10,6 +10,7 @@
 //   kHello       Hello                                         HelloReply
 //   kOffer       Offer, fds: sections of a swap to come         Empty
 //   kSwap        Swap, fds: the sections that are new          SwapReply: every worker uses the new image
+//   kAmend       Amend, fds: the sections that are others      SwapReply, likewise
 //   kAttach      Attach, 1 fd: a tap's namespace, or none      AttachReply
 //   kDetach      Detach                                        Empty
 //   kPorts       PortsRequest                                  PortsReply, repeated by `from`
@@ -30,7 +31,7 @@ namespace bulkhead::abi {
 
 /// Rises with every change to anything in abi/. Both sides refuse another version: they are installed
 /// together.
-inline constexpr std::uint32_t kVersion = 3;
+inline constexpr std::uint32_t kVersion = 4;
 inline constexpr std::uint32_t kMessageMagic = 0x4b'48'4c'42;  // "BLHK"
 inline constexpr std::uint32_t kMessageBytesMax = 60 * 1024;
 
@@ -42,6 +43,7 @@ enum class MessageType : std::uint16_t {
   kHello,
   kOffer,
   kSwap,
+  kAmend,
   kAttach,
   kDetach,
   kPorts,
@@ -114,6 +116,17 @@ struct Swap {
   std::uint8_t digests[kSectionsMax][32];
 };
 static_assert(sizeof(Swap) <= kMessageBytesMax);
+
+/// A swap that names only what changes: most changes are of one section, or two.
+struct Amend {
+  MessageHeader header;
+  std::uint64_t generation;  // greater than the enforced one
+  std::uint8_t base[32];     // image::image_digest of the enforced image: refused where another is enforced
+  std::uint8_t digest[32];   // of the image to be: refused where another comes of it
+  std::uint32_t count;       // sections that are others; as many descriptors come along
+  std::uint32_t reserved;
+  std::uint16_t places[kFdsMax];  // theirs, rising: 0 is the policy section, the shards follow
+};
 
 struct SwapReply {
   MessageHeader header;

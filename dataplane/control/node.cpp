@@ -54,15 +54,6 @@ bool same_attach(const abi::Attach& one, const abi::Attach& other) {
          std::equal(one.own, one.own + 2, other.own);
 }
 
-/// The section of this digest: most likely at the same place, else anywhere. Null where there is none.
-swap::SharedSection find_section(const std::vector<swap::SharedSection>& sections, std::size_t place,
-                                 const image::Digest& digest) {
-  if (place < sections.size() && sections[place]->digest == digest) return sections[place];
-  const auto found = std::find_if(sections.begin(), sections.end(),
-                                  [&](const auto& section) { return section->digest == digest; });
-  return found == sections.end() ? nullptr : *found;
-}
-
 }  // namespace
 
 Node::Node(const Options& options, const Eal& eal)
@@ -142,6 +133,8 @@ Reply Node::handle(Request& request) {
       return offer(request);
     case abi::MessageType::kSwap:
       return swap(request);
+    case abi::MessageType::kAmend:
+      return amend(request);
     case abi::MessageType::kAttach:
       return attach(request);
     case abi::MessageType::kDetach:
@@ -171,104 +164,6 @@ Reply Node::hello() {
   reply.hugepages = eal_.hugepages && flow_memory_.hugepages() ? 1 : 0;
   reply.flows_restored = static_cast<std::uint32_t>(take_up_.restored);
   return Reply::of(reply);
-}
-
-namespace {
-
-std::variant<swap::SharedSection, std::string> take_section(Fd& fd) {
-  auto mapped = swap::Section::map(fd.release());
-  if (const auto* reason = std::get_if<std::string>(&mapped)) return "image refused: " + *reason;
-  return swap::check(std::move(std::get<swap::Section>(mapped)));
-}
-
-}  // namespace
-
-Reply Node::offer(Request& request) {
-  if (static_cast<const abi::Offer*>(request.message)->is_first != 0) offered_.clear();
-  if (offered_.size() + request.fds.size() > abi::kSectionsMax)
-    return Reply::error("more than " + std::to_string(abi::kSectionsMax) + " sections offered");
-  for (Fd& fd : request.fds) {
-    auto taken = take_section(fd);
-    if (const auto* reason = std::get_if<std::string>(&taken)) return Reply::error(*reason);
-    offered_.push_back(std::get<swap::SharedSection>(std::move(taken)));
-  }
-  return Reply::of(abi::Empty{});
-}
-
-/// The sections that a swap names: new ones from their descriptors, the others from what was offered or is enforced.
-std::string Node::take_sections(Request& request, const std::vector<swap::SharedSection>& offered,
-                                std::vector<swap::SharedSection>& sections) {
-  const auto& message = *static_cast<const abi::Swap*>(request.message);
-  if (message.sections > abi::kSectionsMax)
-    return std::to_string(message.sections) + " sections, expected at most " +
-           std::to_string(abi::kSectionsMax);
-  auto fd = request.fds.begin();
-  const swap::Enforced* now = publisher_.enforced();
-  for (std::uint32_t i = 0; i < message.sections; ++i) {
-    image::Digest digest;
-    std::memcpy(digest.bytes, message.digests[i], sizeof digest.bytes);
-    if (message.is_new[i] == 0) {
-      // An unchanged section seldom moves.
-      auto known = now == nullptr ? swap::SharedSection{} : find_section(now->sections, i, digest);
-      if (known == nullptr) known = find_section(offered, i, digest);
-      if (known == nullptr)
-        return "section " + std::to_string(i) + ", " + image::hex(digest).substr(0, 12) +
-               ", was not offered and is not of the enforced image";
-      sections.push_back(known);
-      continue;
-    }
-    if (fd == request.fds.end()) return "fewer descriptors than new sections";
-    auto taken = take_section(*fd++);
-    if (const auto* reason = std::get_if<std::string>(&taken)) return *reason;
-    sections.push_back(std::get<swap::SharedSection>(std::move(taken)));
-    if (!(sections.back()->digest == digest))
-      return "image refused: section " + std::to_string(i) + " is " +
-             image::hex(sections.back()->digest).substr(0, 12) + ", announced was " +
-             image::hex(digest).substr(0, 12);
-  }
-  return fd == request.fds.end() ? std::string() : "more descriptors than new sections";
-}
-
-Reply Node::swap(Request& request) {
-  const auto offered = std::exchange(offered_, {});  // for this swap, whatever becomes of it
-  const auto& message = *static_cast<const abi::Swap*>(request.message);
-  const swap::Enforced* now = publisher_.enforced();
-  if (message.generation == 0 || (now != nullptr && message.generation <= now->generation))
-    return Reply::error("generation " + std::to_string(message.generation) +
-                        " is not newer than the enforced " +
-                        std::to_string(now != nullptr ? now->generation : 0));
-  std::vector<swap::SharedSection> sections;
-  if (const std::string reason = take_sections(request, offered, sections); !reason.empty())
-    return Reply::error(reason);
-  auto loaded = swap::load(std::move(sections), message.generation, digests_);
-  if (const auto* reason = std::get_if<std::string>(&loaded)) return Reply::error(*reason);
-  auto next = std::move(std::get<std::unique_ptr<swap::Enforced>>(loaded));
-  open_named_ports(*next);
-
-  abi::SwapReply reply{};
-  reply.generation = next->generation;
-  std::memcpy(reply.digest, next->digest.bytes, sizeof reply.digest);
-  reply.swap_ns = publisher_.publish(std::move(next));
-  Reply done = Reply::of(reply);
-  // Nobody waits for the copy. Killed before it is whole, we come back with the image before, and are sent this one again.
-  done.afterwards = [this] {
-    publisher_.drop_old();
-    if (const std::string reason = state_.save_image(*publisher_.enforced()); !reason.empty())
-      spdlog::error("the image is enforced but not saved for a restart: {}", reason);
-  };
-  return done;
-}
-
-/// A port opens for the endpoint that the image ties to it by number and key; for no other.
-void Node::open_named_ports(swap::Enforced& enforced) const {
-  enforced.view.for_each_local([&](std::uint32_t number) {
-    const image::Endpoint& endpoint = enforced.view.endpoint(number);
-    if (endpoint.port == 0 || endpoint.port_key == 0) return;
-    const port::Port* port = ports_.at(endpoint.port);
-    if (port != nullptr && port->role() == abi::kRoleEndpoint &&
-        port->request().port_key == endpoint.port_key)
-      enforced.endpoint_of_port[endpoint.port].store(number, std::memory_order_relaxed);
-  });
 }
 
 /// Empty if `request` may be opened; nothing in it is trusted before.
@@ -436,21 +331,6 @@ Reply Node::list_ports(const abi::PortsRequest& request) {
     std::memcpy(info.netns_path, attach.netns_path, sizeof info.netns_path);
   }
   return Reply::of(reply);
-}
-
-Reply Node::image(const abi::ImageRequest& request) {
-  const swap::Enforced* enforced = publisher_.enforced();
-  if (enforced == nullptr) return Reply::error("no image is enforced: nothing is forwarded");
-  abi::ImageReply reply{};
-  reply.generation = enforced->generation;
-  reply.sections = static_cast<std::uint32_t>(enforced->sections.size());
-  std::vector<int> fds;
-  for (std::size_t i = request.from; i < enforced->sections.size() && reply.count < abi::kFdsMax; ++i) {
-    const swap::Section& section = enforced->sections[i]->section;
-    reply.bytes[reply.count++] = section.bytes().size();
-    fds.push_back(section.fd());
-  }
-  return Reply::of(reply, std::move(fds));
 }
 
 Reply Node::regions() {

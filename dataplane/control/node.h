@@ -2,7 +2,7 @@
 //
 //   request ──► attach: open the device, open the port if the image names it, publish it, hand it to a worker, save
 //               detach: close, unpublish, wait a grace period, destroy, save
-//               swap:   map, validate, work out which ports open, publish, acknowledge, save
+//               swap, amend: map, validate, work out which ports open, publish, acknowledge, save
 //
 // Only the control thread calls anything here. A request that cannot be carried out changes nothing and says why.
 #pragma once
@@ -42,6 +42,10 @@ class Node {
   Reply hello();
   Reply offer(Request& request);
   Reply swap(Request& request);
+  Reply amend(Request& request);
+  /// Why an image of this generation may not follow the enforced one; empty if it may.
+  std::string stale(std::uint64_t generation);
+  Reply enforce(std::variant<std::unique_ptr<swap::Enforced>, std::string> loaded);
   std::string take_sections(Request& request, const std::vector<swap::SharedSection>& offered,
                             std::vector<swap::SharedSection>& sections);
   Reply attach(Request& request);

@@ -32,6 +32,8 @@ Shape shape(abi::MessageType type) {
       return {sizeof(abi::Offer), 1, abi::kFdsMax};
     case abi::MessageType::kSwap:
       return {sizeof(abi::Swap), 0, abi::kFdsMax};
+    case abi::MessageType::kAmend:
+      return {sizeof(abi::Amend), 1, abi::kFdsMax};
     case abi::MessageType::kAttach:
       return {sizeof(abi::Attach), 0, 1};
     case abi::MessageType::kDetach:

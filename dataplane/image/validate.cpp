@@ -144,21 +144,15 @@ std::variant<Shard, Refusal> validate_shard(std::span<const std::byte> section, 
   return shard;
 }
 
-std::variant<View, Refusal> join(const View& policy, std::vector<Shard> shards) {
-  if (shards.empty()) return refuse("image: has no shard");
-  for (std::size_t i = 0; i < shards.size(); ++i)
-    if (shards[i].number != i || shards[i].of != shards.size())
-      return refuse("image: shard ", i, " of ", shards.size(), " is number ", shards[i].number, " of ",
-                    shards[i].of);
+namespace {
+
+/// The policy section of `policy` with these shards, unless two endpoints claim one port: each could send as the other.
+std::variant<View, Refusal> with_shards(const View& policy, std::shared_ptr<const View::Kept> kept) {
   View view = policy;
-  std::vector<Slots> slots;
-  slots.reserve(shards.size());
-  for (const Shard& shard : shards) slots.push_back(shard.slots);
-  view.kept = std::make_shared<const View::Kept>(View::Kept{std::move(shards), std::move(slots)});
+  view.kept = std::move(kept);
   view.shards = view.kept->shards.data();
   view.slots = view.kept->slots.data();
   view.shard_mask = static_cast<std::uint32_t>(view.kept->shards.size() - 1);
-  // A port has one owner: two would let each send as the other.
   std::uint32_t owners[abi::kPortsMax] = {};
   std::optional<Refusal> refusal;
   view.for_each_local([&](std::uint32_t number) {
@@ -170,6 +164,37 @@ std::variant<View, Refusal> join(const View& policy, std::vector<Shard> shards) 
   });
   if (refusal) return *std::move(refusal);
   return view;
+}
+
+}  // namespace
+
+std::variant<View, Refusal> join(const View& policy, std::vector<Shard> shards) {
+  if (shards.empty()) return refuse("image: has no shard");
+  for (std::size_t i = 0; i < shards.size(); ++i)
+    if (shards[i].number != i || shards[i].of != shards.size())
+      return refuse("image: shard ", i, " of ", shards.size(), " is number ", shards[i].number, " of ",
+                    shards[i].of);
+  std::vector<Slots> slots;
+  slots.reserve(shards.size());
+  for (const Shard& shard : shards) slots.push_back(shard.slots);
+  return with_shards(policy,
+                     std::make_shared<const View::Kept>(View::Kept{std::move(shards), std::move(slots)}));
+}
+
+std::variant<View, Refusal> amend(const View& before, const View* policy, std::span<const Shard> shards) {
+  std::shared_ptr<const View::Kept> kept = before.kept;
+  if (!shards.empty()) {
+    auto changed = std::make_shared<View::Kept>(*kept);
+    for (const Shard& shard : shards) {
+      if (shard.of != changed->shards.size() || shard.number >= shard.of)
+        return refuse("image: shard ", shard.number, " of ", shard.of, " in an image of ",
+                      changed->shards.size());
+      changed->shards[shard.number] = shard;
+      changed->slots[shard.number] = shard.slots;
+    }
+    kept = std::move(changed);
+  }
+  return with_shards(policy != nullptr ? *policy : before, std::move(kept));
 }
 
 std::variant<View, Refusal> validate(const Sections& sections, bool check_digests) {

@@ -39,6 +39,8 @@ std::variant<View, Refusal> validate(const Sections& sections, bool check_digest
 std::variant<View, Refusal> validate_policy(std::span<const std::byte> section, bool check_digest = true);
 std::variant<Shard, Refusal> validate_shard(std::span<const std::byte> section, bool check_digest = true);
 std::variant<View, Refusal> join(const View& policy, std::vector<Shard> shards);
+/// `before` with other shards in the places that they name, and with another policy section where `policy` is not null.
+std::variant<View, Refusal> amend(const View& before, const View* policy, std::span<const Shard> shards);
 
 /// Finds the sections in the bytes of an image file, for validate() to judge: it trusts their lengths only as far as
 /// they stay inside.

@@ -27,15 +27,32 @@ Enforced::Enforced(std::vector<SharedSection> all_sections, image::View joined, 
                    const image::Digest& of_all)
     : sections(std::move(all_sections)), view(std::move(joined)), generation(number), digest(of_all) {}
 
-std::variant<std::unique_ptr<Enforced>, std::string> load(std::vector<SharedSection> sections,
-                                                          std::uint64_t generation,
-                                                          image::ImageDigests& digests) {
+namespace {
+
+using Loaded = std::variant<std::unique_ptr<Enforced>, std::string>;
+
+/// Flows remember the low half of a generation, where 0 is no image's.
+std::string looks_like_none(std::uint64_t generation) {
   assert(generation != 0);
-  // Flows remember the low half, where 0 is no image's.
-  if (static_cast<std::uint32_t>(generation) == 0)
-    return "image refused: generation " + std::to_string(generation) + " looks like none to the flow table";
+  if (static_cast<std::uint32_t>(generation) != 0) return {};
+  return "image refused: generation " + std::to_string(generation) + " looks like none to the flow table";
+}
+
+Loaded finish(std::vector<SharedSection> sections, std::variant<image::View, image::Refusal> joined,
+              std::uint64_t generation, image::ImageDigests& digests) {
+  if (const auto* refusal = std::get_if<image::Refusal>(&joined)) return "image refused: " + refusal->reason;
+  auto& view = std::get<image::View>(joined);
+  const image::Digest digest = digests.of(view);
+  return std::make_unique<Enforced>(std::move(sections), std::move(view), generation, digest);
+}
+
+}  // namespace
+
+Loaded load(std::vector<SharedSection> sections, std::uint64_t generation, image::ImageDigests& digests) {
+  if (std::string reason = looks_like_none(generation); !reason.empty()) return reason;
   const image::View* policy = nullptr;
   std::vector<image::Shard> shards;
+  shards.reserve(sections.size());
   for (std::size_t i = 0; i < sections.size(); ++i) {
     const auto* view = std::get_if<image::View>(&sections[i]->part);
     if ((view != nullptr) != (i == 0))
@@ -48,10 +65,29 @@ std::variant<std::unique_ptr<Enforced>, std::string> load(std::vector<SharedSect
   }
   if (policy == nullptr) return "image refused: it has no section";
   auto joined = image::join(*policy, std::move(shards));
-  if (const auto* refusal = std::get_if<image::Refusal>(&joined)) return "image refused: " + refusal->reason;
-  auto& view = std::get<image::View>(joined);
-  const image::Digest digest = digests.of(view);
-  return std::make_unique<Enforced>(std::move(sections), std::move(view), generation, digest);
+  return finish(std::move(sections), std::move(joined), generation, digests);
+}
+
+Loaded amend(const Enforced& before, std::span<const Amendment> amendments, std::uint64_t generation,
+             image::ImageDigests& digests) {
+  if (std::string reason = looks_like_none(generation); !reason.empty()) return reason;
+  std::vector<SharedSection> sections = before.sections;
+  const image::View* policy = nullptr;
+  std::vector<image::Shard> shards;
+  for (const auto& [place, section] : amendments) {
+    if (place >= sections.size())
+      return "image refused: a section for place " + std::to_string(place) + " of " +
+             std::to_string(sections.size());
+    const auto* view = std::get_if<image::View>(&section->part);
+    const auto* shard = std::get_if<image::Shard>(&section->part);
+    if ((place == 0) != (view != nullptr) || (shard != nullptr && shard->number + 1 != place))
+      return "image refused: a section that does not belong in place " + std::to_string(place);
+    if (view != nullptr) policy = view;
+    if (shard != nullptr) shards.push_back(*shard);
+    sections[place] = section;
+  }
+  auto joined = image::amend(before.view, policy, shards);
+  return finish(std::move(sections), std::move(joined), generation, digests);
 }
 
 Publisher::Publisher(std::uint32_t workers) {

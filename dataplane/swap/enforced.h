@@ -2,7 +2,7 @@
 //
 //   control thread                                   worker
 //     check(section): seals, map, validate             loop: image = publisher.current()     one acquire load
-//     load(sections): join
+//     load(sections): join; amend(): what changed only
 //     a burst publish(): store pointer ──────────────────────►        judge the whole burst by it
 //                wait until every worker has             publisher.quiescent(worker)           between bursts
 //                passed between two bursts
@@ -82,6 +82,18 @@ struct Enforced {
 std::variant<std::unique_ptr<Enforced>, std::string> load(std::vector<SharedSection> sections,
                                                           std::uint64_t generation,
                                                           image::ImageDigests& digests);
+
+/// A section in the place of another. Place 0 is the policy section's, the shards follow.
+struct Amendment {
+  std::uint32_t place = 0;
+  SharedSection section;
+};
+
+/// `before` with other sections in some places, and the rest shared. Otherwise as load().
+std::variant<std::unique_ptr<Enforced>, std::string> amend(const Enforced& before,
+                                                           std::span<const Amendment> amendments,
+                                                           std::uint64_t generation,
+                                                           image::ImageDigests& digests);
 
 class Publisher {
  public:

@@ -42,6 +42,9 @@ control::Reply answer(control::Request& request) {
     case abi::MessageType::kSwap:
       require(header.bytes == sizeof(abi::Swap), "a swap is whole");
       return control::Reply::of(abi::SwapReply{});
+    case abi::MessageType::kAmend:
+      require(header.bytes == sizeof(abi::Amend) && !request.fds.empty(), "an amendment is whole");
+      return control::Reply::of(abi::SwapReply{});
     case abi::MessageType::kOffer:
       require(header.bytes == sizeof(abi::Offer) && !request.fds.empty(), "an offer is whole");
       return control::Reply::of(abi::Empty{});
@@ -70,6 +73,8 @@ std::size_t bytes_of(abi::MessageType type) {
       return sizeof(abi::Offer);
     case abi::MessageType::kSwap:
       return sizeof(abi::Swap);
+    case abi::MessageType::kAmend:
+      return sizeof(abi::Amend);
     case abi::MessageType::kAttach:
       return sizeof(abi::Attach);
     case abi::MessageType::kDetach:

@@ -198,6 +198,58 @@ TEST_F(NodeTest, descriptors_and_new_sections_must_be_as_many) {
   EXPECT_EQ(ask(abi::MessageType::kSwap, message, reply), "514 sections, expected at most 513");
 }
 
+TEST_F(NodeTest, an_amendment_names_what_changes_and_the_images_before_and_after) {
+  auto tables = image::sample::make_tables();
+  tables.endpoints[0].name = "renamed";
+  const auto renamed = image::sample::build(tables);
+  ASSERT_EQ(renamed.policy, sample().policy);
+  ASSERT_NE(renamed.shards[0], sample().shards[0]);
+  const auto digest = [](const image::sample::Image& image) {
+    return image::image_digest(std::get<image::View>(image::validate(image.sections())));
+  };
+  abi::Amend message{};
+  message.generation = 8;
+  message.count = 1;
+  message.places[0] = 1;
+  std::memcpy(message.base, digest(sample()).bytes, sizeof message.base);
+  std::memcpy(message.digest, digest(renamed).bytes, sizeof message.digest);
+  const auto amend = [&](const abi::Amend& asked, std::span<const std::byte> section) {
+    std::vector<Fd> fds;
+    fds.push_back(sealed(section));
+    abi::SwapReply reply;
+    return ask(abi::MessageType::kAmend, asked, reply, std::move(fds));
+  };
+  const auto with = [&](auto change) {
+    abi::Amend changed = message;
+    change(changed);
+    return changed;
+  };
+  EXPECT_EQ(amend(message, renamed.shards[0]), "the image to be amended is not the enforced one");
+  ASSERT_EQ(swap(7), "");
+  EXPECT_EQ(amend(with([](auto& m) { m.generation = 7; }), renamed.shards[0]),
+            "generation 7 is not newer than the enforced 7");
+  EXPECT_EQ(amend(with([](auto& m) { m.base[0] ^= 1; }), renamed.shards[0]),
+            "the image to be amended is not the enforced one");
+  EXPECT_EQ(amend(with([](auto& m) { m.count = 2; }), renamed.shards[0]), "2 sections with 1 descriptors");
+  EXPECT_EQ(amend(with([](auto& m) { m.places[0] = 0; }), renamed.shards[0]),
+            "image refused: a section that does not belong in place 0");
+  EXPECT_EQ(amend(message, sample().policy), "image refused: a section that does not belong in place 1");
+  EXPECT_EQ(amend(with([](auto& m) { m.places[0] = 2; }), renamed.shards[0]),
+            "image refused: a section for place 2 of 2");
+  EXPECT_NE(
+      amend(with([](auto& m) { m.digest[0] ^= 1; }), renamed.shards[0]).find("another one was announced"),
+      std::string::npos);
+  std::vector<std::byte> damaged = renamed.shards[0];
+  damaged.back() ^= std::byte{1};
+  EXPECT_NE(amend(message, damaged).find("image refused"), std::string::npos);
+  EXPECT_EQ(hello().generation, 7u) << "nothing of that is enforced";
+  EXPECT_EQ(amend(message, renamed.shards[0]), "");
+  EXPECT_EQ(hello().generation, 8u);
+  EXPECT_EQ(std::memcmp(hello().digest, message.digest, sizeof message.digest), 0);
+  start();
+  EXPECT_EQ(hello().generation, 8u) << "and it is what comes back";
+}
+
 TEST_F(NodeTest, sections_may_be_offered_ahead_of_their_swap) {
   const auto offer = [this](const std::vector<std::byte>& section, bool is_first) {
     abi::Offer message{};

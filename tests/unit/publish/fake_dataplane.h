@@ -254,6 +254,17 @@ class FakeDataplane {
     return ::send(client, &message, sizeof message, MSG_NOSIGNAL) == sizeof message;
   }
 
+  bool publish(int client, const abi::MessageHeader& header, Published now) {
+    generation_ = now.generation;
+    log_.push_back("swap " + std::to_string(now.generation));
+    published_.push_back(std::move(now));
+    digest_ = published_.back().digest();
+    abi::SwapReply done{};
+    done.generation = generation_;
+    std::memcpy(done.digest, digest_.bytes, sizeof done.digest);
+    return reply(client, header, done);
+  }
+
   bool dispatch(int client, const abi::MessageHeader& header, const std::vector<char>& buffer,
                 std::vector<Fd>& fds) {
     switch (header.type) {
@@ -300,14 +311,27 @@ class FakeDataplane {
           now.sections.push_back(published_.back().sections[i]);
         }
         offered_.clear();
-        generation_ = swap.generation;
-        log_.push_back("swap " + std::to_string(swap.generation));
-        published_.push_back(std::move(now));
-        digest_ = published_.back().digest();
-        abi::SwapReply done{};
-        done.generation = swap.generation;
-        std::memcpy(done.digest, digest_.bytes, sizeof done.digest);
-        return reply(client, header, done);
+        return publish(client, header, std::move(now));
+      }
+      case abi::MessageType::kAmend: {
+        abi::Amend amend;
+        std::memcpy(&amend, buffer.data(), sizeof amend);
+        if (!swap_refusal_.empty()) return refuse(client, header, swap_refusal_);
+        if (amend.generation <= generation_) return refuse(client, header, "generation does not rise");
+        if (forgetful_ || published_.empty() ||
+            std::memcmp(amend.base, digest_.bytes, sizeof amend.base) != 0)
+          return refuse(client, header, "another image is enforced");
+        Published now = published_.back();
+        now.generation = amend.generation;
+        now.sent.assign(now.sections.size(), false);
+        for (std::uint32_t i = 0; i < amend.count; ++i) {
+          const int fd = fds[i].get();
+          now.seals = ::fcntl(fd, F_GET_SEALS);
+          now.sent[amend.places[i]] = true;
+          now.inodes[amend.places[i]] = inode(fd);
+          now.sections[amend.places[i]] = content(fd);
+        }
+        return publish(client, header, std::move(now));
       }
       case abi::MessageType::kAttach: {
         abi::Attach attach;

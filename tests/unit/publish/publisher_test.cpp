@@ -93,6 +93,7 @@ TEST_F(PublisherTest, an_unchanged_policy_section_is_not_sent_again) {
   offer(next);
   const Delivery delivery = publisher.deliver(channel);
   EXPECT_TRUE(delivery.shared_policy);
+  EXPECT_FALSE(delivery.whole);
   EXPECT_EQ(delivery.sent, 1u);
   const auto published = dataplane.published();
   ASSERT_EQ(published.size(), 2u);
@@ -106,7 +107,9 @@ TEST_F(PublisherTest, a_data_plane_that_lost_the_sections_gets_all_of_them) {
   publisher.deliver(channel);
   offer(image_of({"a", "b"}));
   dataplane.forget_sections();
-  EXPECT_EQ(publisher.deliver(channel).sent, 2u);
+  const Delivery delivery = publisher.deliver(channel);
+  EXPECT_TRUE(delivery.whole);
+  EXPECT_EQ(delivery.sent, 2u);
   EXPECT_FALSE(publisher.pending());
 }
 
@@ -120,6 +123,29 @@ TEST_F(PublisherTest, what_is_enforced_already_is_not_sent_again) {
   EXPECT_FALSE(restarted.pending());
   EXPECT_EQ(restarted.wanted(), restarted.enforced());
   EXPECT_EQ(restarted.wanted().number, 1u);
+  EXPECT_EQ(restarted.offer(image_of({"a", "b"}).image), std::nullopt);
+  const Delivery delivery = restarted.deliver(channel);
+  EXPECT_FALSE(delivery.whole) << "what is enforced is known section by section";
+  EXPECT_FALSE(restarted.pending());
+}
+
+TEST_F(PublisherTest, changes_that_were_never_delivered_are_part_of_the_next_delivery) {
+  const auto first = image_of({"a"});
+  offer(first);
+  publisher.deliver(channel);
+  offer(image_of({"b"}));
+  offer(image_of({"a", "b"}));
+  const Delivery delivery = publisher.deliver(channel);
+  EXPECT_FALSE(delivery.whole);
+  EXPECT_FALSE(publisher.pending());
+  offer(image_of({"b"}));
+  offer(image_of({"a", "b"}));
+  EXPECT_FALSE(publisher.pending()) << "there and back again";
+  offer(first);
+  publisher.deliver(channel);
+  Publisher other;
+  EXPECT_EQ(other.offer(first.image), std::nullopt);
+  EXPECT_EQ(publisher.enforced().digest, other.wanted().digest);
 }
 
 TEST_F(PublisherTest, generations_go_on_above_what_the_data_plane_enforces) {

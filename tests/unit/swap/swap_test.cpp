@@ -119,6 +119,42 @@ TEST(Load, damaged_or_mismatched_sections_are_refused_with_a_reason) {
   EXPECT_EQ(try_load(image, 1).index(), 1u);
 }
 
+TEST(Amend, gives_what_loading_every_section_gives_and_shares_the_rest) {
+  auto tables = image::sample::make_tables();
+  tables.shards = 4;
+  const Image before = image::sample::build(tables);
+  for (image::sample::Named& endpoint : tables.endpoints) endpoint.name += "-renamed";
+  const Image after = image::sample::build(tables);
+  auto loaded = try_load(before, 1), wanted = try_load(after, 2);
+  ASSERT_EQ(loaded.index(), 0u);
+  ASSERT_EQ(wanted.index(), 0u);
+  auto& enforced = std::get<0>(loaded);
+
+  std::vector<Amendment> amendments;
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    if (before.shards[i] == after.shards[i]) continue;
+    amendments.push_back({i + 1, std::get<0>(check(section(after.shards[i])))});
+  }
+  ASSERT_FALSE(amendments.empty());
+  image::ImageDigests digests;
+  auto amended = amend(*enforced, amendments, 2, digests);
+  ASSERT_EQ(amended.index(), 0u) << std::get<1>(amended);
+  const auto& next = std::get<0>(amended);
+  EXPECT_EQ(next->digest, std::get<0>(wanted)->digest);
+  EXPECT_EQ(next->sections[0], enforced->sections[0]);
+  for (const Amendment& amendment : amendments) {
+    const std::uint32_t shard = amendment.place - 1;
+    EXPECT_EQ(next->view.shards[shard].header, std::get<image::Shard>(amendment.section->part).header);
+    EXPECT_EQ(next->view.slots[shard].first, std::get<image::Shard>(amendment.section->part).slots.first);
+    EXPECT_NE(enforced->view.shards[shard].header, next->view.shards[shard].header) << "what it was stays";
+  }
+  const SharedSection policy = std::get<0>(check(section(after.policy)));
+  amended = amend(*enforced, std::vector<Amendment>{{0, policy}}, 3, digests);
+  ASSERT_EQ(amended.index(), 0u) << std::get<1>(amended);
+  EXPECT_EQ(std::get<0>(amended)->digest, enforced->digest) << "the same bytes";
+  EXPECT_EQ(std::get<0>(amended)->view.policy, std::get<image::View>(policy->part).policy);
+}
+
 TEST(Load, generation_that_looks_like_none_to_the_flow_table_is_refused) {
   EXPECT_EQ(try_load(sample_image(), std::uint64_t{1} << 32).index(), 1u);
   EXPECT_EQ(try_load(sample_image(), (std::uint64_t{1} << 32) + 1).index(), 0u);
