@@ -144,7 +144,7 @@ class Reader {
     const auto name = metadata.required("name").nonempty_text();
     if (!name || !first("Namespace", *name, object)) return;
     Namespace made{*name, metadata["labels"].labels().value_or(Labels{})};
-    made.labels.emplace(kNameLabel, *name);
+    made.labels.insert_or_assign(kNameLabel, *name);  // as the API server does, whatever stands there
     result_.cluster.namespaces.push_back(std::move(made));
   }
 

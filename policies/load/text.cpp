@@ -44,13 +44,23 @@ bool opens_block_scalar(std::string_view line) {
   return line.size() == 1 || line[line.size() - 2] == ' ';
 }
 
-/// Remembers whether the lines seen so far lead into a block scalar.
+/// Remembers whether the lines seen so far lead into a block scalar, or the document is JSON, where
+/// nothing depends on indentation.
 class Indentation {
  public:
   /// Where a tab indents this line, counted from 0; npos if none does.
   std::size_t tab(std::string_view line) {
     const std::size_t spaces = line.find_first_not_of(' ');
-    const bool is_blank = line.find_first_not_of(" \t\r") == std::string_view::npos;
+    const std::size_t content = line.find_first_not_of(" \t\r");
+    const bool is_blank = content == std::string_view::npos;
+    if (line.substr(0, 3) == "---") {
+      at_start_ = true;
+      in_json_ = false;
+    } else if (at_start_ && !is_blank && line[content] != '#') {
+      at_start_ = false;
+      in_json_ = line[content] == '{' || line[content] == '[';
+    }
+    if (in_json_) return std::string_view::npos;
     if (in_block_ && (is_blank || spaces > block_parent_)) return std::string_view::npos;
     if (!is_blank) {
       in_block_ = opens_block_scalar(line);
@@ -60,6 +70,8 @@ class Indentation {
   }
 
  private:
+  bool at_start_ = true;  // of a document
+  bool in_json_ = false;
   bool in_block_ = false;
   std::size_t block_parent_ = 0;
 };

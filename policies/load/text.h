@@ -16,7 +16,7 @@ struct WrongText {
 };
 
 /// UTF-8 (RFC 3629), no control characters besides tab and line breaks, no tab in indentation outside of
-/// block scalars. The first thing that is wrong, if any is.
+/// block scalars and JSON. The first thing that is wrong, if any is.
 std::optional<WrongText> check_text(std::string_view text);
 
 }  // namespace bulkhead::policies

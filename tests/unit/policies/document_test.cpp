@@ -58,6 +58,14 @@ TEST(Document, tabs_indent_nothing_but_may_stand_in_text) {
   EXPECT_EQ(parse_refusal("a:\n  \tb: c\n"), "f:2:3: a: found a tab, expected indentation by spaces");
   EXPECT_EQ(parse_refusal("a: \"x\ty\" # and\there\n\nb: |\n  x\n  \ty\n\n  z\nc: d\n"), "");
   EXPECT_EQ(parse_refusal("b: |\n  x\n\tc: d\n"), "f:3:1: b: found a tab, expected indentation by spaces");
+  EXPECT_EQ(parse_refusal("a:\n  {\n\tb: c}\n"), "f:3:1: a: found a tab, expected indentation by spaces");
+}
+
+TEST(Document, json_may_be_indented_by_tabs) {
+  EXPECT_EQ(parse_refusal("{\n\t\"a\": [\n\t\t1,\n\t\t{\"b\": \"c\"}\n\t]\n}\n"), "");
+  EXPECT_EQ(parse_refusal("---\n# JSON\n[\n\t1]\n---\na:\n\tb: c\n"),
+            "f:7:1: a: found a tab, expected indentation by spaces");
+  EXPECT_EQ(parse_refusal("a: b\n---\n{\n\t\"a\": 1\n}\n"), "");
 }
 
 TEST(Document, size_depth_and_number_of_values_are_bounded) {

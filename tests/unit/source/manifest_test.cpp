@@ -186,6 +186,15 @@ TEST(Manifest, namespaces_that_only_pods_mention_bear_their_name_as_a_label) {
   EXPECT_EQ(manifests.cluster.endpoints[0].id, "shop/a");
 }
 
+TEST(Manifest, no_namespace_bears_another_name_than_its_own) {
+  const Manifests manifests = read(
+      "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {kubernetes.io/metadata.name: "
+      "bank}}\n");
+  ASSERT_TRUE(manifests.ok());
+  EXPECT_EQ(manifests.cluster.namespaces.at(0).labels,
+            (policies::Labels{{"kubernetes.io/metadata.name", "shop"}}));
+}
+
 TEST(Manifest, policies_stand_among_objects_and_harmless_kinds_are_passed_over) {
   const Manifests manifests = read(
       "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\n"
