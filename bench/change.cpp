@@ -91,11 +91,13 @@ class Node {
 
   void publish(const compile::Output& output, Event* event, Clock::time_point start) {
     if (event != nullptr) event->compile_us.push_back(us_since(start));
-    if (const auto wrong = publisher_.offer(output.image)) throw Failure(*wrong);
+    publisher_.offer(output.image);
     const publish::Delivery delivery = publisher_.deliver(dataplane_.channel());
-    if (event == nullptr) return;
-    event->enforced_us.push_back(us_since(start));
-    event->sections += delivery.sent;
+    if (event != nullptr) {
+      event->enforced_us.push_back(us_since(start));
+      event->sections += delivery.sent;
+    }
+    publisher_.make_ready();  // as the control plane does, once nobody waits
   }
 
   policies::Endpoint newcomer(std::uint32_t number) const {

@@ -157,7 +157,13 @@ class Meanings {
     tables_.gateway_v6 = compiled_.input.node.gateway_v6;
     const std::vector<Seen>& seen = compiled_.profiles.seen;
     tables_.profiles.reserve(seen.size());
-    for (std::uint32_t index = 0; index < seen.size(); ++index) emit_profile(seen[index], index);
+    // Identities lie all over memory, and each is looked at once.
+    constexpr std::uint32_t kAhead = 16;
+    for (std::uint32_t index = 0; index < seen.size(); ++index) {
+      if (index + kAhead < seen.size() && seen[index + kAhead].identity != kNone)
+        __builtin_prefetch(&compiled_.census.identities[seen[index + kAhead].identity].bound);
+      emit_profile(seen[index], index);
+    }
     emit_world();
   }
 

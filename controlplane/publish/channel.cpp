@@ -15,8 +15,8 @@
 namespace bulkhead::publish {
 namespace {
 
-/// A swap is answered sooner than a sleeper is woken up.
-constexpr std::int64_t kAwakeUs = 200;
+/// A change is answered within a millisecond, mostly, and a sleeper woken up within a tenth of one.
+constexpr std::int64_t kAwakeUs = 1000;
 
 std::int64_t now_us() {
   using namespace std::chrono;

@@ -20,76 +20,85 @@ constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
   throw std::system_error(errno, std::generic_category(), doing);
 }
 
-}  // namespace
+constexpr char kName[] = "bulkhead-section";
 
-Fd sealed_memfd(const char* name, std::span<const std::byte> bytes) {
-  Fd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd) throw_errno("memfd_create");
+Fd blank_memfd(const char* name) {
+  return Fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+}
+
+void write_and_seal(const Fd& fd, std::span<const std::byte> bytes) {
   for (std::size_t written = 0; written < bytes.size();) {
     const ssize_t result = ::write(fd.get(), bytes.data() + written, bytes.size() - written);
     if (result < 0 && errno == EINTR) continue;
     if (result < 0) throw_errno("writing an image section");
     written += static_cast<std::size_t>(result);
   }
+  if (::ftruncate(fd.get(), static_cast<off_t>(bytes.size())) != 0) throw_errno("ending an image section");
   if (::fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0) throw_errno("sealing an image section");
+}
+
+}  // namespace
+
+Fd sealed_memfd(const char* name, std::span<const std::byte> bytes) {
+  Fd fd = blank_memfd(name);
+  if (!fd) throw_errno("memfd_create");
+  write_and_seal(fd, bytes);
   return fd;
 }
 
-std::variant<Publisher::SharedSection, std::string> Publisher::check(const image::SectionBytes& bytes,
-                                                                     std::size_t place) {
-  if (bytes->size() < sizeof(image::ShardHeader))
-    return "a section of " + std::to_string(bytes->size()) + " bytes";
-  const auto keep = [&](auto checked) -> std::variant<SharedSection, std::string> {
-    if (const auto* refusal = std::get_if<image::Refusal>(&checked)) return refusal->reason;
-    return std::make_shared<const Section>(Section{bytes, image::digest_of(*bytes),
-                                                   std::move(std::get<0>(checked)),
-                                                   sealed_memfd("bulkhead-section", *bytes)});
+void Publisher::make_ready() {
+  if (sections_.empty()) return;
+  const auto fill = [](std::vector<Spare>& spares, std::size_t count, std::size_t bytes) {
+    while (spares.size() < count) {
+      Spare spare{blank_memfd(kName), bytes};
+      if (!spare.fd || ::fallocate(spare.fd.get(), 0, 0, static_cast<off_t>(bytes)) != 0) return;  // then not
+      spares.push_back(std::move(spare));
+    }
   };
-  // Who looks at the digest is the data plane, and it alone: it was made of these very bytes.
-  return place == 0 ? keep(image::validate_policy(*bytes, false))
-                    : keep(image::validate_shard(*bytes, false));
+  // Sections grow with what they hold: an eighth more is enough for most changes.
+  const auto room = [](const SharedSection& section) { return section->bytes->size() * 9 / 8; };
+  fill(spare_policies_, 1, room(sections_[0]));
+  fill(spare_shards_, 2, room(*std::max_element(sections_.begin() + 1, sections_.end(), [](auto& a, auto& b) {
+         return a->bytes->size() < b->bytes->size();
+       })));
 }
 
-std::variant<std::vector<Publisher::Change>, std::string> Publisher::changes(
-    const image::ImageBytes& image) const {
+Fd Publisher::sealed(const image::SectionBytes& bytes, std::size_t place) {
+  std::vector<Spare>& spares = place == 0 ? spare_policies_ : spare_shards_;
+  if (spares.empty()) return sealed_memfd(kName, *bytes);
+  Spare spare = std::move(spares.back());
+  spares.pop_back();
+  if (spare.bytes < bytes->size()) return sealed_memfd(kName, *bytes);
+  write_and_seal(spare.fd, *bytes);
+  return std::move(spare.fd);
+}
+
+std::vector<Publisher::Change> Publisher::changes(const image::ImageBytes& image) {
   const bool comparable = sections_.size() == image.shards.size() + 1;
   std::vector<Change> found;
   for (std::size_t place = 0; place <= image.shards.size(); ++place) {
     const image::SectionBytes& bytes = place == 0 ? image.policy : image.shards[place - 1];
     if (comparable && (sections_[place]->bytes == bytes || *sections_[place]->bytes == *bytes)) continue;
-    auto checked = check(bytes, place);
-    if (auto* wrong = std::get_if<std::string>(&checked)) return std::move(*wrong);
-    found.push_back({place, std::get<SharedSection>(std::move(checked))});
+    found.push_back({place, std::make_shared<const Section>(
+                                Section{bytes, image::digest_of(*bytes), sealed(bytes, place)})});
   }
   return found;
 }
 
-std::optional<std::string> Publisher::offer(const image::ImageBytes& image) {
+void Publisher::offer(const image::ImageBytes& image) {
   // All are made before any is kept: a failure leaves what was wanted before whole.
-  auto changed = changes(image);
-  if (auto* wrong = std::get_if<std::string>(&changed)) return std::move(*wrong);
-  const auto& found = std::get<std::vector<Change>>(changed);
-  if (found.empty()) return std::nullopt;
-  const image::View* policy = nullptr;
-  std::vector<image::Shard> shards;
-  for (const Change& change : found) {
-    if (const auto* shard = std::get_if<image::Shard>(&change.section->part)) shards.push_back(*shard);
-    if (change.place == 0) policy = &std::get<image::View>(change.section->part);
-  }
-  const bool anew = found.size() == image.shards.size() + 1;
-  auto joined = anew ? image::join(*policy, std::move(shards)) : image::amend(*view_, policy, shards);
-  if (const auto* refusal = std::get_if<image::Refusal>(&joined)) return refusal->reason;
-
-  view_ = std::get<image::View>(std::move(joined));
-  wanted_.digest = digests_.of(*view_);
+  const std::vector<Change> found = changes(image);
+  if (found.empty()) return;
   if (sections_.size() != image.shards.size() + 1) base_.reset();
   sections_.resize(image.shards.size() + 1);
+  shard_digests_.resize(image.shards.size());
   for (const Change& change : found) {
     sections_[change.place] = change.section;
+    if (change.place != 0) shard_digests_[change.place - 1] = change.section->digest;
     unsent_.insert(change.place);
   }
+  wanted_.digest = digests_.of(sections_[0]->digest, shard_digests_);
   renumber();
-  return std::nullopt;
 }
 
 void Publisher::connected(const abi::HelloReply& hello) {

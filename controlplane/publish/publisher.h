@@ -1,8 +1,10 @@
 // Getting the newest image enforced, however often either side starts anew.
 //
-//   offer(image) ──► checked ──► sealed memfds ──► deliver(channel) ──► acknowledged: enforced
-//                       │              └── a section that the last image had is neither checked nor sent again
-//                       └── refused: what was wanted before stays wanted
+//   offer(image) ──► sealed memfds ──► deliver(channel) ──► checked, and acknowledged: enforced
+//                          │                   └── refused: what was enforced before stays enforced
+//                          └── a section that the last image had is not sent again
+//
+// The one check is the data plane's, of the very bytes that it maps: the same check here, before it, would only keep them.
 //
 // *Wanted* is the newest image offered; *enforced* is what the data plane last said it enforces. Both are
 // compared by digest: an image that is already enforced is never sent again, so a control plane that restarts
@@ -28,6 +30,12 @@ namespace bulkhead::publish {
 /// std::system_error.
 Fd sealed_memfd(const char* name, std::span<const std::byte> bytes);
 
+/// An empty memfd that has its memory already: the kernel takes longer to find pages than to fill them.
+struct Spare {
+  Fd fd;
+  std::size_t bytes = 0;
+};
+
 struct Generation {
   std::uint64_t number = 0;  // 0: none
   image::Digest digest{};
@@ -43,9 +51,9 @@ struct Delivery {
 
 class Publisher {
  public:
-  /// Checks the sections as the data plane will and wants the image from now on. Why not, or nothing. Throws
-  /// std::system_error where the kernel gives no memory.
-  std::optional<std::string> offer(const image::ImageBytes& image);
+  /// Wants the image from now on: a policy section, and shards that say that they are its shards. Throws std::system_error
+  /// where the kernel gives no memory; what was wanted before then stays wanted.
+  void offer(const image::ImageBytes& image);
 
   /// The data plane said hello: this is what it enforces.
   void connected(const abi::HelloReply& hello);
@@ -57,14 +65,16 @@ class Publisher {
   /// RequestRefused pass through; it is then still pending.
   Delivery deliver(Channel& channel);
 
+  /// Gets memory for the sections of the next change, while nobody waits. Without it they take a little longer.
+  void make_ready();
+
   const Generation& wanted() const { return wanted_; }
   const Generation& enforced() const { return enforced_; }
 
  private:
   struct Section {
-    image::SectionBytes bytes;  // kept for what `part` points to
+    image::SectionBytes bytes;
     image::Digest digest{};
-    std::variant<image::View, image::Shard> part;
     Fd fd;
   };
   using SharedSection = std::shared_ptr<const Section>;
@@ -72,19 +82,19 @@ class Publisher {
     std::size_t place;
     SharedSection section;
   };
-  /// What the data plane will say of these bytes in this place: the checked section, or why not.
-  static std::variant<SharedSection, std::string> check(const image::SectionBytes& bytes, std::size_t place);
-  /// The sections of `image` that are others than the wanted ones, checked. Why not, for people.
-  std::variant<std::vector<Change>, std::string> changes(const image::ImageBytes& image) const;
+  /// The sections of `image` that are others than the wanted ones.
+  std::vector<Change> changes(const image::ImageBytes& image);
+  Fd sealed(const image::SectionBytes& bytes, std::size_t place);
   void renumber();
   abi::SwapReply send_whole(Channel& channel, bool knows_rest);
 
   std::vector<SharedSection> sections_;  // wanted: the policy section, then the shards
-  std::optional<image::View> view_;      // of these
+  std::vector<image::Digest> shard_digests_;
   image::ImageDigests digests_;
   Generation wanted_, enforced_;
-  std::uint64_t highest_ = 0;          // of any generation seen
-  std::set<std::size_t> unsent_;       // places where `base_` has another section
+  std::uint64_t highest_ = 0;     // of any generation seen
+  std::set<std::size_t> unsent_;  // places where `base_` has another section
+  std::vector<Spare> spare_policies_, spare_shards_;
   std::optional<image::Digest> base_;  // the image that the data plane has, as far as this connection knows
 };
 

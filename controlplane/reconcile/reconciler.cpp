@@ -254,7 +254,7 @@ void Reconciler::compile() {
   } else if (!keeps_invariants(input, output)) {
     return;
   }
-  if (const auto wrong = publisher_.offer(output.image)) return refuse(*wrong);
+  publisher_.offer(output.image);
   candidate_refused_ = false;
   publish_.refused.clear();
 }
@@ -292,6 +292,7 @@ void Reconciler::publish() {
     spdlog::info("generation {} is enforced ({}; compiled in {} us, published in {} us)",
                  publisher_.enforced().number, image::hex(publisher_.enforced().digest).substr(0, 12),
                  publish_.compile_us, publish_.publish_us);
+    publisher_.make_ready();
   } catch (const publish::RequestRefused& refused) {
     delivery_refused_ = true;
     refuse(std::string("the data plane refuses it: ") + refused.what());

@@ -55,21 +55,22 @@ Digest digest_of(std::span<const std::byte> section) {
   return digest;
 }
 
-Digest ImageDigests::of(const View& view) {
+template <class DigestOf>
+Digest ImageDigests::of(const Digest& policy, std::size_t count, DigestOf shard) {
   constexpr std::size_t kGroup = 32;
-  const std::size_t count = std::size_t{view.shard_mask} + 1;
   if (shards_.size() != count) {
     shards_.assign(count, Digest{});
     groups_.assign((count + kGroup - 1) / kGroup, Digest{});
   }
   Sha256 sha;
-  sha.add(std::as_bytes(std::span{view.policy->digest.bytes}));
+  sha.add(std::as_bytes(std::span{policy.bytes}));
   for (std::size_t group = 0; group < groups_.size(); ++group) {
     bool changed = false;
     const std::size_t end = std::min(count, (group + 1) * kGroup);
     for (std::size_t i = group * kGroup; i < end; ++i) {
-      if (shards_[i] == view.shards[i].digest) continue;
-      shards_[i] = view.shards[i].digest;
+      const Digest& now = shard(i);
+      if (shards_[i] == now) continue;
+      shards_[i] = now;
       changed = true;
     }
     if (changed) {
@@ -81,6 +82,15 @@ Digest ImageDigests::of(const View& view) {
     sha.add(std::as_bytes(std::span{groups_[group].bytes}));
   }
   return sha.finish();
+}
+
+Digest ImageDigests::of(const View& view) {
+  return of(view.policy->digest, std::size_t{view.shard_mask} + 1,
+            [&](std::size_t i) -> const Digest& { return view.shards[i].digest; });
+}
+
+Digest ImageDigests::of(const Digest& policy, std::span<const Digest> shards) {
+  return of(policy, shards.size(), [&](std::size_t i) -> const Digest& { return shards[i]; });
 }
 
 Digest image_digest(const View& view) {

@@ -59,8 +59,12 @@ Digest image_digest(const View& view);
 class ImageDigests {
  public:
   Digest of(const View& view);
+  Digest of(const Digest& policy, std::span<const Digest> shards);
 
  private:
+  template <class DigestOf>
+  Digest of(const Digest& policy, std::size_t count, DigestOf shard);
+
   std::vector<Digest> shards_, groups_;
 };
 
