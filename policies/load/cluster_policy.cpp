@@ -351,7 +351,7 @@ void read_admin_network_policy(const Value& spec, Policy& policy) {
 void read_baseline_admin_network_policy(const Value& spec, Policy& policy) {
   Fields fields = spec.fields();
   policy.tier = Tier::kBaseline;
-  policy.priority = kPriorityMax;
+  policy.priority = kPriorityMax + 1;  // it has none: it is asked after all that have one
   const Dialect dialect{
       .legacy = true, .items_max = 100, .accept = "Allow", .passes = false, .domain_names = false};
   ClusterPolicyReader(dialect, policy).read(fields);

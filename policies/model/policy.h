@@ -237,8 +237,8 @@ struct Policy {
   std::vector<Clause> clauses;
   Origin origin;
   Tier tier = Tier::kApplication;
-  std::uint32_t priority =
-      0;  // 0 to kPriorityMax, lower first; 0 in the application tier, where it is no matter
+  /// 0 to kPriorityMax, lower first, and above it what has none; 0 in the application tier, where it is no matter.
+  std::uint32_t priority = 0;
   Established established = Established::kReevaluate;
   Mode mode = Mode::kEnforce;
 };

@@ -157,7 +157,7 @@ class Meaning:
     def tier(self, tier, direction, subject, peer, packet):
         """Allow, Deny, or nothing. Of one priority: deny before pass before allow (docs/policy.md, "Equal priorities")."""
         legacy = "AdminNetworkPolicy" if tier == "Admin" else "BaselineAdminNetworkPolicy"
-        policies = [(p["spec"].get("priority", 1000), p) for p in self.by_kind.get(legacy, [])]
+        policies = [(p["spec"].get("priority", 1001), p) for p in self.by_kind.get(legacy, [])]
         for policy in self.by_kind.get("ClusterNetworkPolicy", []):
             if policy["spec"]["tier"] == tier:
                 policies.append((policy["spec"]["priority"], policy))

@@ -26,7 +26,7 @@ TEST(ClusterPolicy, kinds_have_their_tier_and_priority_and_no_namespace) {
   EXPECT_EQ(policies[0].tier, Tier::kPlatform);
   EXPECT_EQ(policies[0].priority, 7u);
   EXPECT_EQ(policies[1].tier, Tier::kBaseline);
-  EXPECT_EQ(policies[1].priority, kPriorityMax);
+  EXPECT_EQ(policies[1].priority, kPriorityMax + 1);
   EXPECT_EQ(policies[2].tier, Tier::kBaseline);
   EXPECT_EQ(policies[2].priority, 1000u);
   for (const auto& policy : policies) EXPECT_TRUE(policy.clauses.empty()) << "no rules, no effect";
