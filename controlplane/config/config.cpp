@@ -125,14 +125,17 @@ std::variant<Config, std::vector<policies::Error>> parse(const std::string& path
   static const policies::YamlNode kEmpty{};
   const policies::YamlNode& document = documents.empty() ? kEmpty : documents[0];
   if (document.kind == policies::NodeKind::kNull && report.empty()) {
-    report.add(0, 0, "", "the file is empty, expected the control plane's configuration");
+    report.add(1, 1, "", "the file is empty, expected the control plane's configuration");
   }
   if (report.empty()) {
     Fields root{Value{document, report}};
-    config.run_directory = path_of(root.optional("run_directory"), base, config.run_directory);
+    const Value run_directory = root.optional("run_directory");
+    config.run_directory = path_of(run_directory, base, config.run_directory);
     config.state_directory = path_of(root.optional("state_directory"), base, config.state_directory);
     if (config.run_directory.size() + kLongestSocket.size() > kSocketPathMax) {
-      root.value().fail("run_directory is too long for a socket's path");
+      run_directory.fail(
+          "found a path of " + std::to_string(config.run_directory.size()) + " bytes, expected at most " +
+          std::to_string(kSocketPathMax - kLongestSocket.size()) + ": sockets have no longer ones");
     }
     Value static_path;
     if (const Value sources = root.optional("sources")) {

@@ -17,33 +17,99 @@ constexpr std::string_view kCoreApi = "v1";
 constexpr char kNameLabel[] = "kubernetes.io/metadata.name";
 constexpr std::array<std::string_view, 3> kClusterKinds = {"Namespace", "Node", "Pod"};
 
-/// Reads what it is asked for and lets everything else be.
+/// Whether one letter too many, too few, wrong or swapped, other cases or underscores make one word of the other.
+bool is_slip(std::string_view written, std::string_view meant) {
+  std::string bare;
+  for (const char c : written)
+    if (c != '_' && c != '-') bare += c;
+  if (bare.size() + 1 < meant.size() || bare.size() > meant.size() + 1) return false;
+  const auto same = [](char a, char b) { return (a | 0x20) == (b | 0x20); };
+  const auto [left, right] = std::mismatch(bare.begin(), bare.end(), meant.begin(), meant.end(), same);
+  const std::string_view a(left, bare.end()), b(right, meant.end());
+  const auto ends_same = [&](std::string_view x, std::string_view y) {
+    return std::equal(x.begin(), x.end(), y.begin(), y.end(), same);
+  };
+  const auto behind = [](std::string_view text, std::size_t count) {
+    return text.substr(std::min(text.size(), count));
+  };
+  return ends_same(behind(a, 1), b) || ends_same(a, behind(b, 1)) || ends_same(behind(a, 1), behind(b, 1)) ||
+         (a.size() > 1 && b.size() > 1 && same(a[0], b[1]) && same(a[1], b[0]) &&
+          ends_same(a.substr(2), b.substr(2)));
+}
+
+/// Reads what it is asked for and lets everything else be, but for slips of the pen: without them, labels or an address
+/// would be lost unseen.
 class Lenient {
  public:
-  explicit Lenient(const Value& value) : fields_(value) { fields_.accept_all(); }
-  Value operator[](std::string_view name) { return fields_.optional(name); }
-  Value required(std::string_view name) { return fields_.required(name); }
+  explicit Lenient(const Value& value) : value_(value), fields_(value) { fields_.accept_all(); }
+  ~Lenient() {
+    if (!value_.is_mapping()) return;
+    for (const auto& member : value_.node()->members)
+      if (std::find(asked_.begin(), asked_.end(), member.key.scalar) == asked_.end())
+        check(member.key.scalar);
+  }
+  Lenient(const Lenient&) = delete;
+  Lenient& operator=(const Lenient&) = delete;
+
+  Value operator[](std::string_view name) {
+    asked_.push_back(name);
+    return fields_.optional(name);
+  }
+  Value required(std::string_view name) {
+    asked_.push_back(name);
+    return fields_.required(name);
+  }
 
  private:
+  void check(const std::string& key) const {
+    const auto meant =
+        std::find_if(asked_.begin(), asked_.end(), [&](const auto name) { return is_slip(key, name); });
+    if (meant == asked_.end() || fields_.has(*meant)) return;
+    for (const auto& entry : value_.entries())
+      if (entry.key == key)
+        entry.key_value.fail("found the unknown field " + quoted(key) + "; did you mean " + quoted(*meant) +
+                             "?");
+  }
+
+  Value value_;
   Fields fields_;
+  std::vector<std::string_view> asked_;
 };
 
-/// The addresses in a list of {ip: ...}.
-void read_ips(const Value& list, std::vector<AddressBytes>& addresses) {
-  for (const auto& item : list.list())
-    if (const auto address = Lenient(item)["ip"].address()) addresses.push_back(*address);
+/// The addresses in a list of {ip: ...}: one a family, or a few.
+std::vector<AddressBytes> read_ips(const Value& list) {
+  constexpr std::size_t kAddressesMax = 16;
+  std::vector<AddressBytes> addresses;
+  const auto items = list.list();
+  if (items.size() > kAddressesMax) {
+    list.fail("found " + std::to_string(items.size()) + " addresses, expected at most " +
+              std::to_string(kAddressesMax));
+    return addresses;
+  }
+  for (const auto& item : items)
+    if (const auto address = Lenient(item).required("ip").address()) addresses.push_back(*address);
+  return addresses;
 }
 
 /// Dual-stack lists came after the single field and repeat it. The primary address comes first.
 std::vector<AddressBytes> read_ips(Lenient& status, std::string_view list, std::string_view single) {
-  std::vector<AddressBytes> addresses;
-  read_ips(status[list], addresses);
+  std::vector<AddressBytes> addresses = read_ips(status[list]);
   const Value value = status[single];
-  if (addresses.empty() && value && !value.node()->scalar.empty())
-    if (const auto address = value.address()) addresses.push_back(*address);
+  const bool written = value && !(value.node()->kind == NodeKind::kScalar && value.node()->scalar.empty());
+  if (written)
+    if (const auto address = value.address(); address && addresses.empty()) addresses.push_back(*address);
   for (auto at = addresses.begin(); at != addresses.end();)
     at = std::find(addresses.begin(), at, *at) == at ? at + 1 : addresses.erase(at);
   return addresses;
+}
+
+/// Whether a pod has ended, and its address is another's. A phase that nobody knows is refused.
+bool has_finished(const Value& phase) {
+  if (!phase || (phase.node()->kind == NodeKind::kScalar && phase.node()->scalar.empty())) return false;
+  return phase
+      .choice<bool>(
+          {{"Pending", false}, {"Running", false}, {"Unknown", false}, {"Succeeded", true}, {"Failed", true}})
+      .value_or(false);
 }
 
 void read_ports(const Value& containers, bool only_running_on, std::vector<NamedPort>& ports) {
@@ -200,8 +266,7 @@ class Reader {
                    read_ips(status, "hostIPs", "hostIP")};
     mentioned_namespaces_.insert(pod.namespace_name);
 
-    const auto phase = status["phase"].text();
-    if (phase == "Succeeded" || phase == "Failed") {
+    if (has_finished(status["phase"])) {
       result_.finished.push_back(full_name);
       return;
     }
@@ -221,6 +286,7 @@ class Reader {
         if (is_new) continue;
         const std::size_t other = owner->second;
         if (facts_[i].terminating == facts_[other].terminating) {
+          if (++shared_addresses_ > Report::kErrorsMax) continue;
           result_.errors.push_back({facts_[i].origin, "status.podIPs",
                                     "found " + format(address) + " at pod " + pods[other].namespace_name +
                                         "/" + pods[other].name + " too, expected one owner"});
@@ -242,14 +308,15 @@ class Reader {
   void add_node_address(const std::string& name, const AddressBytes& address) {
     if (name.empty() || !node_of_.emplace(address, name).second) return;
     auto& nodes = result_.cluster.nodes;
-    auto node =
-        std::find_if(nodes.begin(), nodes.end(), [&](const Node& known) { return known.name == name; });
-    if (node == nodes.end()) node = nodes.insert(nodes.end(), Node{name, {}, {}});
-    node->addresses.push_back(address);
+    const auto [number, is_new] = node_numbers_.emplace(name, nodes.size());
+    if (is_new) nodes.push_back({name, {}, {}});
+    nodes[number->second].addresses.push_back(address);
   }
 
   void add_node_addresses() {
     auto& pods = result_.cluster.endpoints;
+    auto& nodes = result_.cluster.nodes;
+    for (std::size_t i = 0; i < nodes.size(); ++i) node_numbers_.emplace(nodes[i].name, i);
     for (std::size_t i = 0; i < pods.size(); ++i) {
       for (const auto& address : facts_[i].host_addresses) add_node_address(pods[i].node, address);
       if (!pods[i].host_network) continue;
@@ -257,8 +324,8 @@ class Reader {
     }
     for (auto& pod : pods) {
       if (!pod.host_network || !pod.addresses.empty()) continue;
-      for (const auto& node : result_.cluster.nodes)
-        if (node.name == pod.node) pod.addresses = node.addresses;
+      const auto known = node_numbers_.find(pod.node);
+      if (known != node_numbers_.end()) pod.addresses = nodes[known->second].addresses;
     }
   }
 
@@ -270,6 +337,8 @@ class Reader {
   std::map<std::string, Origin> seen_;
   std::set<std::string> mentioned_namespaces_;
   std::map<AddressBytes, std::string> node_of_;
+  std::map<std::string, std::size_t> node_numbers_;  // once every file is read
+  std::size_t shared_addresses_ = 0;
 };
 
 }  // namespace

@@ -182,11 +182,13 @@ class Reader {
     }
   }
 
-  std::uint8_t prefix_of(const Written& written, std::optional<std::int64_t> prefix, const Fields& fields) {
+  std::uint8_t prefix_of(const Written& written, std::optional<std::int64_t> prefix, Fields& fields) {
     const bool v4 = policies::is_v4(written.address);
     if (written.prefix_bits) return *written.prefix_bits;
     if (prefix) {
-      if (v4 && *prefix > 32) fields.value().fail("prefix is longer than the 32 bits of an IPv4 address");
+      if (v4 && *prefix > 32)
+        fields.optional("prefix").fail("found " + std::to_string(*prefix) +
+                                       ", expected at most the 32 bits of an IPv4 address");
       return static_cast<std::uint8_t>(std::min<std::int64_t>(*prefix, v4 ? 32 : 128));
     }
     for (const auto& host : options_.host_addresses) {
@@ -221,7 +223,7 @@ std::variant<Snapshot, std::vector<policies::Error>> parse_static(const std::str
   const bool empty = documents.empty() || documents[0].kind == policies::NodeKind::kNull;
   if (empty && report.empty()) {
     // An editor's truncated file must not read as "there are no endpoints".
-    report.add(0, 0, "", "the file is empty, expected `endpoints:` (write `endpoints: []` for none)");
+    report.add(1, 1, "", "the file is empty, expected `endpoints:` (write `endpoints: []` for none)");
   }
   Reader reader(report, options);
   if (report.empty()) reader.read(documents[0]);

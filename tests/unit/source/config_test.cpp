@@ -76,7 +76,14 @@ TEST(Config, a_wrong_word_is_refused_with_the_nearest_spelling) {
 }
 
 TEST(Config, an_empty_file_is_refused) {
-  EXPECT_EQ(errors_of(""), "node.yaml: the file is empty, expected the control plane's configuration\n");
+  EXPECT_EQ(errors_of(""), "node.yaml:1:1: the file is empty, expected the control plane's configuration\n");
+}
+
+TEST(Config, a_run_directory_too_long_for_sockets_is_refused) {
+  const std::string path = "/run/" + std::string(100, 'a');
+  EXPECT_EQ(errors_of("node: {}\nrun_directory: " + path + "\n"),
+            "node.yaml:2:16: run_directory: found a path of 105 bytes, expected at most 89: sockets have no "
+            "longer ones\n");
 }
 
 TEST(Config, every_error_is_reported_at_once) {

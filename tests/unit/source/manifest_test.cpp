@@ -269,6 +269,48 @@ TEST(Manifest, refusals) {
             "about traffic would be lost");
 }
 
+TEST(Manifest, slips_of_the_pen_are_not_passed_over) {
+  EXPECT_EQ(refusal(pod("a", "podIP: 10.0.0.1", ", lables: {a: b}")),
+            "m.yaml:4:38: metadata.lables: found the unknown field \"lables\"; did you mean \"labels\"?");
+  for (const char* word :
+       {"hostnetwork", "host_network", "hostNetwrok", "HostNetwork", "hostNetworks", "ostNetwork"})
+    EXPECT_EQ(refusal(pod("a", "podIP: 10.0.0.1", "", std::string(", ") + word + ": true")),
+              "m.yaml:5:22: spec." + std::string(word) + ": found the unknown field \"" + word +
+                  "\"; did you mean \"hostNetwork\"?");
+  EXPECT_EQ(refusal(pod("a", "podip: 10.0.0.1")),
+            "m.yaml:6:10: status.podip: found the unknown field \"podip\"; did you mean \"podIPs\"?");
+  // What other objects have there, and what an API of tomorrow may.
+  EXPECT_EQ(refusal(pod("a", "podIP: 10.0.0.1, qosClass: x, startTime: y",
+                        ", generateName: a, selfLink: b, creationTimestamp: c",
+                        ", hostPID: true, hostname: h, nodeSelector: {}, ephemeralContainers: [], hostUsers: "
+                        "false, somethingNew: 1")),
+            "");
+}
+
+TEST(Manifest, states_of_pods_are_read_strictly) {
+  EXPECT_EQ(refusal(pod("a", "phase: Succeded, podIP: 10.0.0.1")),
+            "m.yaml:6:17: status.phase: found \"Succeded\", expected Pending, Running, Unknown, Succeeded or "
+            "Failed; did "
+            "you mean \"Succeeded\"?");
+  EXPECT_EQ(refusal(pod("a", "phase: \"\", podIP: \"\"")), "");
+  EXPECT_EQ(refusal(pod("a", "podIP: [10.0.0.1]")),
+            "m.yaml:6:17: status.podIP: found a list, expected an address");
+  EXPECT_EQ(refusal(pod("a", "podIP: 10.0.0, podIPs: [{ip: 10.0.0.1}]")),
+            "m.yaml:6:17: status.podIP: found \"10.0.0\", expected an IPv4 or IPv6 address");
+  EXPECT_EQ(refusal(pod("a", "podIPs: [{}]")),
+            "m.yaml:6:19: status.podIPs[0].ip: the field \"ip\" is missing");
+  std::string many;
+  for (int i = 0; i < 17; ++i) many += "{ip: 10.0.0.1}, ";
+  EXPECT_EQ(refusal(pod("a", "podIPs: [" + many + "]")),
+            "m.yaml:6:18: status.podIPs: found 17 addresses, expected at most 16");
+}
+
+TEST(Manifest, a_shared_address_is_no_flood_of_errors) {
+  std::string pods;
+  for (int i = 0; i < 1000; ++i) pods += pod("a" + std::to_string(i), "podIP: 10.0.0.1");
+  EXPECT_EQ(read(pods).errors.size(), policies::Report::kErrorsMax);
+}
+
 TEST(Manifest, what_a_policy_warns_of_is_kept) {
   const Manifests read = read_manifests(
       std::vector<policies::File>{{"a.yaml",

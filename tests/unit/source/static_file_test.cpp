@@ -114,7 +114,7 @@ TEST(StaticFile, an_unknown_field_is_refused_with_the_nearest_spelling) {
 
 TEST(StaticFile, an_empty_file_is_not_an_empty_world) {
   EXPECT_EQ(errors_of(""),
-            "e.yaml: the file is empty, expected `endpoints:` (write `endpoints: []` for none)\n");
+            "e.yaml:1:1: the file is empty, expected `endpoints:` (write `endpoints: []` for none)\n");
   EXPECT_EQ(errors_of("endpoints: []\n"), "");
 }
 
@@ -135,6 +135,13 @@ TEST(StaticFile, an_ethdev_needs_its_device_and_mac) {
       "e.yaml:1:78: endpoints[0].port.interface: a port of kind ethdev has a device, not an interface\n"
       "e.yaml:1:52: endpoints[0].port.device: the field \"device\" is missing\n"
       "e.yaml:1:52: endpoints[0].port: a port of kind ethdev needs the `mac` of the endpoint behind it\n");
+}
+
+TEST(StaticFile, a_prefix_longer_than_an_address_is_refused) {
+  EXPECT_EQ(
+      errors_of(
+          "endpoints: [{name: a, addresses: [10.0.0.1], port: {kind: tap, interface: e, prefix: 64}}]\n"),
+      "e.yaml:1:86: endpoints[0].port.prefix: found 64, expected at most the 32 bits of an IPv4 address\n");
 }
 
 TEST(StaticFile, too_many_endpoints_are_refused) {
