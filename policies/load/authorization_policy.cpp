@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <limits>
 #include <utility>
 
 #include "policies/load/objects.h"
@@ -12,6 +13,11 @@ namespace bulkhead::policies {
 namespace {
 
 enum class IstioAction : std::uint8_t { kAllow, kDeny, kAudit };
+
+/// Bounds of Istio's CustomResourceDefinition.
+constexpr std::size_t kRulesMax = 512, kSourcesMax = 512;
+/// Of one policy: how often its sources, conditions and lists are put together.
+constexpr std::size_t kCombinationsMax = 4'000'000;
 
 /// DENY before ALLOW.
 constexpr std::uint32_t kDenyPriority = 0, kAllowPriority = 1;
@@ -36,8 +42,12 @@ Pattern pattern_of(const std::string& text) {
 }
 
 /// An empty list counts as absent for Istio: what it limits would then be unlimited.
-std::vector<Value> items_of(const Value& list) {
+std::vector<Value> items_of(const Value& list, std::size_t max = std::numeric_limits<std::size_t>::max()) {
   auto items = list.list();
+  if (items.size() > max) {
+    list.fail("found " + std::to_string(items.size()) + " items, expected at most " + std::to_string(max));
+    items.resize(max);
+  }
   if (list.is_list() && list.node()->items.empty())
     list.fail("found an empty list, expected at least one item, or no such field");
   return items;
@@ -175,10 +185,32 @@ std::optional<PortRanges> read_port_lists(const Value& some, const Value& none) 
   return none ? ports.intersected(read_ports(none).complement()) : ports;
 }
 
+/// What of kCombinationsMax is left.
+class Budget {
+ public:
+  /// False, and reported once, where it is used up: what costs more must not be done.
+  bool spend(const Value& at, std::size_t combinations) {
+    const bool enough = combinations <= left_;
+    if (!enough && !std::exchange(told_, true))
+      at.fail("found more than " + std::to_string(kCombinationsMax) +
+              " combinations of this policy's sources, conditions and ports, which is the limit");
+    left_ = enough ? left_ - combinations : 0;
+    return enough;
+  }
+
+ private:
+  std::size_t left_ = kCombinationsMax;
+  bool told_ = false;
+};
+
+std::size_t size_of(const Value& list) {
+  return list.is_list() ? list.node()->items.size() : 0;
+}
+
 class RuleReader {
  public:
-  RuleReader(IstioAction action, const std::string& own_namespace, const Mesh& mesh)
-      : action_(action), own_namespace_(own_namespace), mesh_(mesh) {}
+  RuleReader(IstioAction action, const std::string& own_namespace, const Mesh& mesh, Budget& budget)
+      : action_(action), own_namespace_(own_namespace), mesh_(mesh), budget_(budget) {}
 
   /// Nothing where an ALLOW rule asks for what no packet shows.
   std::optional<Rule> read(const Value& item, std::string name) {
@@ -189,12 +221,16 @@ class RuleReader {
     rule.origin = item.origin();
     std::vector<Match> sources;
     const Value from = fields.optional("from"), to = fields.optional("to"), when = fields.optional("when");
-    for (const auto& entry : items_of(from)) sources.push_back(read_from(entry));
+    for (const auto& entry : items_of(from, kSourcesMax)) sources.push_back(read_from(entry));
     if (!from) sources.emplace_back();
     std::optional<PortRanges> ports = read_to(to);
     for (const auto& condition : when.list()) read_when(condition, sources, ports);
 
-    for (const auto& source : sources) rule.peers.emplace_back(source_of(source, mesh_));
+    for (const auto& source : sources) {
+      const Addresses& addresses = source.addresses;
+      if (budget_.spend(item, source.terms.size() + addresses.some.size() * (addresses.none.size() + 1)))
+        rule.peers.emplace_back(source_of(source, mesh_));
+    }
     rule.all_ports = !ports;
     if (ports)
       for (const auto& [first, last] : ports->ranges())
@@ -248,7 +284,8 @@ class RuleReader {
       const auto ports = read_port_lists(operation.optional("ports"), operation.optional("notPorts"));
       pass_over(operation, {"hosts", "notHosts", "methods", "notMethods", "paths", "notPaths"});
       every_port = every_port || !ports;
-      if (ports) united = united ? united->united(*ports) : *ports;
+      if (!ports || !budget_.spend(value, united ? united->ranges().size() : 0)) continue;
+      united = united ? united->united(*ports) : *ports;
     }
     return every_port ? std::nullopt : united;
   }
@@ -263,10 +300,15 @@ class RuleReader {
     using Field = SourceTerm::Field;
     if (name == "destination.port") {
       const auto more = read_port_lists(values, not_values);
-      if (more) ports = ports ? ports->intersected(*more) : *more;
+      if (more && budget_.spend(condition, ports ? ports->ranges().size() : 0))
+        ports = ports ? ports->intersected(*more) : *more;
       return;
     }
     for (auto& match : sources) {
+      const std::size_t more = size_of(values) + size_of(not_values);
+      if (!budget_.spend(condition,
+                         name == "source.ip" ? (match.addresses.some.size() + 1) * (more + 1) : more + 1))
+        return;
       if (name == "source.principal" || name == "source.namespace") {
         const Field field = name == "source.principal" ? Field::kPrincipal : Field::kNamespace;
         read_patterns(values, field, false, mesh_, match);
@@ -334,21 +376,9 @@ class RuleReader {
   const IstioAction action_;
   const std::string& own_namespace_;
   const Mesh& mesh_;
+  Budget& budget_;
   bool of_requests_ = false;
 };
-
-const YamlNode* annotation(const Value& object, std::string_view name) {
-  const YamlNode* metadata = object.node()->find("metadata");
-  const YamlNode* annotations = metadata == nullptr ? nullptr : metadata->find("annotations");
-  return annotations == nullptr ? nullptr : annotations->find(name);
-}
-
-bool is_dry_run(const Value& object) {
-  const YamlNode* dry_run = annotation(object, "istio.io/dry-run");
-  if (dry_run == nullptr) return false;
-  constexpr std::array<std::string_view, 6> kTrue = {"1", "t", "T", "TRUE", "true", "True"};
-  return std::find(kTrue.begin(), kTrue.end(), dry_run->scalar) != kTrue.end();
-}
 
 EndpointSelector read_subject(Fields& spec, const std::string& own_namespace,
                               const std::string& root_namespace) {
@@ -403,18 +433,23 @@ void read_authorization_policy(const Value& object, const Value& spec, const Mes
 
   std::vector<Rule> rules;
   std::size_t number = 0;
-  for (const auto& item : fields.optional("rules").list()) {
-    RuleReader reader(action, policy.namespace_name, mesh);
+  Budget budget;
+  const Value list = fields.optional("rules");
+  auto items = list.list();
+  if (items.size() > kRulesMax) {
+    list.fail("found " + std::to_string(items.size()) + " rules, expected at most " +
+              std::to_string(kRulesMax));
+    items.resize(kRulesMax);
+  }
+  for (const auto& item : items) {
+    RuleReader reader(action, policy.namespace_name, mesh, budget);
     auto rule = reader.read(item, "rules[" + std::to_string(number++) + "]");
     if (rule) rules.push_back(std::move(*rule));
   }
   // What an AUDIT policy matches is recorded as what a DENY policy would have denied.
   if (is_dry_run(object) || action == IstioAction::kAudit) policy.mode = Mode::kAudit;
-  const YamlNode* own_node = annotation(object, "bulkhead.io/own-node");
-  if (own_node != nullptr && own_node->scalar != "judged")
-    object.fail("found the annotation bulkhead.io/own-node: " + quoted(own_node->scalar) +
-                ", expected judged");
-  if (action == IstioAction::kAllow) add_otherwise(policy, own_node != nullptr, rules);
+  const bool own_node_judged = is_own_node_judged(object);
+  if (action == IstioAction::kAllow) add_otherwise(policy, own_node_judged, rules);
   if (action == IstioAction::kDeny && rules.empty())
     object.warn("found DENY without rules, which denies nothing");
   if (!rules.empty()) policy.clauses.push_back({Direction::kIngress, subject, false, std::move(rules)});

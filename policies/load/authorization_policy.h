@@ -29,6 +29,11 @@ namespace bulkhead::policies {
 /// The name of the last rules of an ALLOW policy, which nobody wrote: the own node passes, and the rest is denied.
 inline constexpr std::string_view kOtherwiseRule = "otherwise";
 
+/// The annotation istio.io/dry-run of an object. What is true or false is what Go's strconv.ParseBool takes.
+bool is_dry_run(const Value& object);
+/// The annotation bulkhead.io/own-node, which is "judged" or not there.
+bool is_own_node_judged(const Value& object);
+
 /// Clauses, tier, priority and mode. `object`: for its annotations. Dry runs (istio.io/dry-run: "true") are audited.
 void read_authorization_policy(const Value& object, const Value& spec, const Mesh& mesh, Policy& policy);
 

@@ -18,6 +18,13 @@ bool is_place(const IpBlock& block) {
   return block.block.prefix_bits == kPlace;
 }
 
+/// What a copy costs: a block's exceptions count like blocks.
+std::size_t weight(const std::vector<IpBlock>& blocks) {
+  std::size_t sum = blocks.size();
+  for (const IpBlock& block : blocks) sum += block.except.size();
+  return sum;
+}
+
 class Resolver {
  public:
   Resolver(std::vector<CidrGroup>& groups, std::vector<Error>& errors) : errors_(errors) {
@@ -70,7 +77,12 @@ class Resolver {
       }
       resolve(inner->second);
       const auto& more = inner->second.group->blocks;
-      blocks.insert(blocks.end(), more.begin(), more.end());
+      filled_ += weight(more);
+      if (filled_ <= kFilledBlocksMax)
+        blocks.insert(blocks.end(), more.begin(), more.end());
+      else
+        fail(group, "found more than " + std::to_string(kFilledBlocksMax) +
+                        " blocks where groups lie in groups, expected fewer in all");
     }
     std::sort(blocks.begin(), blocks.end());
     blocks.erase(std::unique(blocks.begin(), blocks.end()), blocks.end());
@@ -91,12 +103,15 @@ class Resolver {
   }
 
   void fail(const CidrGroup& group, std::string message) {
+    if (++told_ > Report::kErrorsMax + 1) return;
+    if (told_ > Report::kErrorsMax) message = kMoreErrors;
     errors_.push_back({group.origin, "spec.blocks", std::move(message)});
   }
 
   std::map<std::string, Entry> groups_;
   std::vector<std::string> way_;  // groups begun, outermost first
   std::vector<Error>& errors_;
+  std::size_t told_ = 0, filled_ = 0;
 };
 
 /// A group's blocks, instead of its place. Counts them in `filled_blocks`, and stops at kFilledBlocksMax.
@@ -114,7 +129,7 @@ void fill(std::vector<Peer>& peers, const Resolver& groups, std::size_t& filled_
     }
     const std::string& name = std::get<IpBlock>(peer).group;
     const CidrGroup* group = groups.find(name);
-    filled_blocks += group != nullptr ? group->blocks.size() : 0;
+    filled_blocks += group != nullptr ? weight(group->blocks) : 0;
     if (group != nullptr && filled_blocks <= kFilledBlocksMax)
       for (IpBlock block : group->blocks) {
         block.group = name;
@@ -128,6 +143,7 @@ void fill(std::vector<Peer>& peers, const Resolver& groups, std::size_t& filled_
 
 IpBlock read_ip_block(Fields& fields) {
   IpBlock result;
+  refuse_null(fields, {"cidr", "except"});
   const auto block = fields.optional("cidr").block();
   result.block = block.value_or(AddressBlock{});
   for (const auto& item : fields.optional("except").list()) {
@@ -159,7 +175,7 @@ void read_cidr_group(const Value& spec, CidrGroup& group) {
   for (const auto& item : items) {
     Fields entry = item.fields();
     if (!entry.valid()) continue;
-    refuse_null(entry, {"cidr", "group", "except"});
+    refuse_null(entry, {"group"});
     const bool named = entry.has("group"), written = entry.has("cidr");
     if (named == written || (named && entry.has("except"))) {
       item.fail(named ? "found group beside cidr or except, expected it alone"
@@ -174,12 +190,18 @@ void read_cidr_group(const Value& spec, CidrGroup& group) {
 void fill_groups(PolicySet& set, std::span<const Reference> references, std::vector<Error>& errors) {
   Resolver groups(set.groups, errors);
   groups.run();
+  const auto names = groups.names();
+  std::size_t told = 0;
   for (const Reference& reference : references) {
     if (groups.find(reference.name) != nullptr) continue;
-    const auto names = groups.names();
+    if (++told > Report::kErrorsMax) {
+      errors.push_back({reference.origin, "", std::string(kMoreErrors)});
+      return;
+    }
+    constexpr std::size_t kComparedMax = 200'000;
     errors.push_back({reference.origin, reference.path,
                       "found the group " + quoted(reference.name) + ", which no CidrGroup of these files is" +
-                          did_you_mean(reference.name, names)});
+                          (told * names.size() <= kComparedMax ? did_you_mean(reference.name, names) : "")});
   }
   if (references.empty()) return;
   std::size_t filled = 0;

@@ -19,7 +19,8 @@ namespace bulkhead::policies {
 /// All blocks of one group, those of groups in it too.
 inline constexpr std::size_t kGroupBlocksMax = 10'000;
 inline constexpr std::size_t kGroupDepthMax = 16;
-/// Of a whole set, each time that a rule at one end names a group: a hundred bytes each.
+/// Of a whole set, each time that a rule at one end names a group, or another group does: a hundred bytes each.
+/// Exceptions of blocks count like blocks.
 inline constexpr std::size_t kFilledBlocksMax = 1'000'000;
 
 /// `cidr` and `except`. The block is ::/0 where an error was reported.

@@ -63,6 +63,7 @@ class TreeBuilder {
     while (const yaml_event_t* event = parser.next()) {
       if (event->type == YAML_STREAM_END_EVENT) return true;
       if (!add(*event)) return false;
+      if (event->type == YAML_DOCUMENT_END_EVENT && report_.full()) return false;
     }
     Problem problem = parser.problem();
     std::string field = path_at(text, problem);
@@ -186,6 +187,8 @@ class TreeBuilder {
     const auto& scalar = event.data.scalar;
     const std::string_view text(reinterpret_cast<const char*>(scalar.value), scalar.length);
     const bool plain = scalar.style == YAML_PLAIN_SCALAR_STYLE && scalar.tag == nullptr;
+    if (text.find('\0') != text.npos)
+      return refuse(event, "found the character \\0 in a text, expected a text without it");
     auto made = node(event, plain && is_null(text) ? NodeKind::kNull : NodeKind::kScalar);
     if (!made) return false;
     made->plain = plain;

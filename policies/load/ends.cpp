@@ -68,11 +68,13 @@ std::optional<EdgeEnd> read_end(const Value& item, const std::optional<std::stri
   const bool selects = fields.has("matchLabels") || fields.has("matchExpressions") ||
                        fields.has("namespace") || fields.has("namespaceSelector");
   if (selects) forms.insert(forms.begin(), "a selector");
-  refuse_null(fields, {"matchLabels", "matchExpressions", "namespace", "namespaceSelector", "cidr",
-                       "cidrGroup", "nodes", "world"});
-  fields.accept({"host", "any", "nobody"});
+  refuse_null(fields, {"matchLabels", "matchExpressions", "namespace", "namespaceSelector", "cidrGroup",
+                       "nodes", "world"});
+  fields.accept({"cidr", "host", "any", "nobody"});
 
   if (forms.empty()) {
+    if (fields.has("except"))
+      fields.optional("except").fail("found except without cidr, expected both or neither");
     if (item.node()->members.empty())
       item.fail("found an empty end, expected " + std::string(kExpectedEnd) +
                 "; write any: {} for everyone, or namespace: NAME for every endpoint of a namespace");

@@ -34,7 +34,7 @@ void Report::add(std::uint32_t line, std::uint32_t column, std::string path, std
   if (errors_.size() < kErrorsMax)
     errors_.push_back({{file_, line, column}, std::move(path), std::move(message)});
   else if (errors_.size() == kErrorsMax)
-    errors_.push_back({{file_, line, column}, "", "more errors follow and are not listed"});
+    errors_.push_back({{file_, line, column}, "", std::string(kMoreErrors)});
 }
 
 void Report::warn(std::uint32_t line, std::uint32_t column, std::string path, std::string message) {

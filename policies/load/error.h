@@ -3,12 +3,16 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "policies/model/policy.h"
 
 namespace bulkhead::policies {
+
+/// In place of those beyond a bound.
+inline constexpr std::string_view kMoreErrors = "more errors follow and are not listed";
 
 struct Error {
   Origin origin;
@@ -39,6 +43,8 @@ class Report {
   const std::string& file() const { return file_; }
   const std::vector<Error>& errors() const { return errors_; }
   bool empty() const { return errors_.empty(); }
+  /// Past kErrorsMax: to read on would tell nobody more.
+  bool full() const { return errors_.size() > kErrorsMax; }
   void add(std::uint32_t line, std::uint32_t column, std::string path, std::string message);
 
   const std::vector<Error>& warnings() const { return warnings_; }

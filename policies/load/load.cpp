@@ -18,6 +18,7 @@
 namespace bulkhead::policies {
 namespace {
 
+constexpr std::string_view kListApi = "v1";
 constexpr std::string_view kPolicyApiV1Alpha1 = "policy.networking.k8s.io/v1alpha1";
 constexpr std::string_view kPolicyApiV1Alpha2 = "policy.networking.k8s.io/v1alpha2";
 constexpr std::string_view kPolicyApiV1Beta1 = "policy.networking.k8s.io/v1beta1";
@@ -70,10 +71,15 @@ const Kind* find_kind(std::string_view name) {
 std::optional<Object> item_of(const Object& list) {
   constexpr std::string_view kSuffix = "List";
   if (list.kind.size() <= kSuffix.size() || !list.kind.ends_with(kSuffix)) return std::nullopt;
-  if (list.value.node()->find("items") == nullptr) return std::nullopt;
   Object item = list;
   item.kind.resize(item.kind.size() - kSuffix.size());
+  if (list.value.node()->find("items") == nullptr && find_kind(item.kind) == nullptr) return std::nullopt;
   return item;
+}
+
+bool is_list_of_cluster(const Object& item) {
+  return item.api_version == kListApi &&
+         (item.kind == "Namespace" || item.kind == "Node" || item.kind == "Pod");
 }
 
 /// Without a kind nobody knows the other fields; but a slip of the pen for one that every object has is told.
@@ -115,14 +121,27 @@ void collect_objects(const Value& value, const Object* as, std::vector<Object>& 
     objects.push_back(std::move(object));
     return;
   }
+  if (!item && object.api_version != kListApi) object.api_version_value.fail_expected("v1 for List");
   Fields list(value);
-  list.accept({"apiVersion", "kind", "metadata"});
-  for (const auto& one : list.optional("items").list())
+  list.accept({"apiVersion", "kind"});
+  list.optional("metadata").fields().accept_all();
+  const Value items = list.has("items") ? list.optional("items") : list.required("items");
+  bool inherited = false;
+  for (const auto& one : items.list()) {
     collect_objects(one, item ? &*item : nullptr, objects);
+    inherited = inherited || (one.is_mapping() && one.node()->find("kind") == nullptr);
+  }
+  // Whether it is a kind that may stand here is up to who reads on; its items have told them, or else the list does.
+  if (item && !inherited && !is_list_of_cluster(*item) && !is_policy(*item)) {
+    if (find_kind(item->kind) != nullptr) object.kind = item->kind;
+    objects.push_back(std::move(object));
+  }
 }
 
 void load_file(const File& file, const LoadOptions& options, PolicySet& policies, Report& report) {
-  read_documents(file.text, report, options.limits, [&](const YamlNode& document) {
+  bool empty = true;
+  const bool read = read_documents(file.text, report, options.limits, [&](const YamlNode& document) {
+    empty = empty && document.kind == NodeKind::kNull;
     for (const auto& object : objects_of(document, report)) {
       if (is_policy(object))
         read_policy(object, options.mesh, policies);
@@ -130,6 +149,12 @@ void load_file(const File& file, const LoadOptions& options, PolicySet& policies
         refuse_other(object, options.skip_other_kinds);
     }
   });
+  if (!read || !empty) return;
+  // A file that somebody has just begun to write anew must not read as "there are no policies".
+  if (file.text.find('#') == std::string::npos)
+    report.add(1, 1, "", "found an empty file, expected a policy; to have none, remove the file");
+  else
+    report.warn(1, 1, "", "found comments alone, and no policy");
 }
 
 void append_by_line(const std::vector<Error>& from, std::vector<Error>& to) {
@@ -151,13 +176,18 @@ void finish(PolicySet policies, std::span<const Reference> references, Loaded& l
   if (loaded.ok()) loaded.policies = std::move(policies);
 }
 
-/// Sorts by `key` and adds an error for each that is there twice.
+/// Sorts by `key` and adds an error for each that is there twice, but no flood of them.
 template <typename T, typename Key, typename Name>
 void settle(std::vector<T>& objects, const Key& key, const Name& name, std::vector<Error>& errors) {
   std::stable_sort(objects.begin(), objects.end(), [&](const T& a, const T& b) { return key(a) < key(b); });
+  std::size_t told = 0;
   for (std::size_t i = 1; i < objects.size(); ++i) {
     if (key(objects[i - 1]) != key(objects[i])) continue;
     const Origin& first = objects[i - 1].origin;
+    if (++told > Report::kErrorsMax) {
+      errors.push_back({objects[i].origin, "", std::string(kMoreErrors)});
+      return;
+    }
     errors.push_back({objects[i].origin, "metadata.name",
                       "found " + name(objects[i]) + " a second time, expected it once (also at " +
                           first.file + ":" + std::to_string(first.line) + ")"});

@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 #include <cstdio>
+#include <cstdlib>
 
 namespace bulkhead::policies {
 namespace {
@@ -51,6 +52,7 @@ std::optional<std::string_view> nearest(std::string_view word, std::span<const s
   std::optional<std::string_view> found;
   for (const auto candidate : candidates) {
     if (candidate.empty() || candidate.size() > kWordBytesMax) continue;
+    if (kEdit * std::abs(size - static_cast<int>(candidate.size())) >= best) continue;
     const int cost = equal_but_case(word, candidate) ? kCaseEdit : distance(word, candidate);
     if (cost < best) {
       best = cost;

@@ -262,8 +262,7 @@ std::optional<std::vector<NamedPort>> Value::named_ports() const {
     NamedPort port;
     const Value name = fields.required("name");
     port.name = name.text().value_or("");
-    if (!port.name.empty())
-      if (const auto wrong = wrong_port_name(port.name)) name.fail_expected(*wrong);
+    if (const auto wrong = wrong_port_name(port.name); wrong && name.text()) name.fail_expected(*wrong);
     port.port = fields.required("port").port().value_or(0);
     port.protocol =
         fields.optional("protocol")

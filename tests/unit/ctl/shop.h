@@ -95,7 +95,8 @@ inline Image compile_shop(const char* more = "", std::span<const policies::Quara
                        endpoint("lab", "open", "open", {"10.0.1.2"}, true),
                        endpoint("far", "pod", "far", {"10.0.2.1"})};
   cluster.endpoints.back().node = "elsewhere";
-  const policies::File files[] = {{"shop.yaml", kEdges}, {"lab.yaml", kPods}, {"more.yaml", more}};
+  const policies::File files[] = {
+      {"shop.yaml", kEdges}, {"lab.yaml", kPods}, {"more.yaml", std::string(more) + "\n# end\n"}};
   const policies::Loaded loaded = policies::load(files);
   for (const policies::Error& error : loaded.errors) ADD_FAILURE() << policies::format(error);
 

@@ -51,7 +51,8 @@ class Shop {
     const std::vector<File> files = {{"in.yaml", text}};
     imported = import_files(files, options);
     yaml = to_yaml(imported);
-    const std::vector<File> results = {{"out.yaml", yaml + (beside.empty() ? "" : "\n---\n" + beside)}};
+    const std::vector<File> results = {
+        {"out.yaml", "# imported\n" + yaml + (beside.empty() ? "" : "\n---\n" + beside)}};
     loaded_ = load(results);
     for (const auto& error : loaded_.errors) ADD_FAILURE() << policies::format(error) << "\n" << yaml;
   }

@@ -73,6 +73,38 @@ TEST(AuthorizationPolicy, is_of_the_mesh_tier_and_about_ingress_alone) {
   EXPECT_EQ(rules[2].action, Action::kDeny);
 }
 
+/// Each would take minutes, put together as written.
+TEST(AuthorizationPolicy, combinations_are_bounded) {
+  std::string addresses, sources, conditions, operations;
+  for (int i = 0; i < 5'000; ++i) {
+    const std::string comma = i == 0 ? "" : ", ";
+    addresses += comma + "10.0." + std::to_string(i / 256) + "." + std::to_string(i % 256);
+    conditions += comma + "{key: source.principal, values: [a]}";
+    operations += comma + "{operation: {ports: [\"" + std::to_string(2 * i + 1) + "\"]}}";
+    if (i < 500) sources += comma + "{source: {ipBlocks: [10.0.0.0/8]}}";
+  }
+  const std::string some = "{ipBlocks: [" + addresses + "]";
+  const auto first = [](const std::string& rule) {
+    const std::string all = refusal(authorization_policy("  rules:\n  - " + rule + "\n"));
+    return all.substr(0, all.find('\n'));
+  };
+  const std::string limit =
+      ": found more than 4000000 combinations of this policy's sources, conditions and ports, which is the "
+      "limit";
+  EXPECT_EQ(first("from: [{source: " + some + "}}]"), "");
+  EXPECT_EQ(first("from: [{source: " + some + ", notIpBlocks: [" + addresses + "]}}]"),
+            "p.yaml:6:5: spec.rules[0]" + limit);
+  EXPECT_EQ(
+      first("from: [{source: " + some + "}}]\n    when: [{key: source.ip, values: [" + addresses + "]}]"),
+      "p.yaml:7:12: spec.rules[0].when[0]" + limit);
+  EXPECT_TRUE(first("from: [" + sources + "]\n    when: [" + conditions + "]").ends_with(limit));
+  EXPECT_TRUE(first("to: [" + operations + "]").ends_with(limit));
+  std::string rules = "  rules: [{}";
+  for (int i = 0; i < 600; ++i) rules += ", {}";
+  EXPECT_EQ(refusal(authorization_policy(rules + "]\n")),
+            "p.yaml:5:10: spec.rules: found 601 rules, expected at most 512");
+}
+
 TEST(PortRanges, complement_unite_and_intersect) {
   using Ranges = std::vector<PortRanges::Range>;
   EXPECT_EQ(PortRanges::of({80, 81, 443}).ranges(), (Ranges{{80, 81}, {443, 443}}));

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "policies/load/fields.h"
 #include "tests/unit/policies/texts.h"
 
 namespace bulkhead::policies {
@@ -66,6 +67,23 @@ TEST(Document, json_may_be_indented_by_tabs) {
   EXPECT_EQ(parse_refusal("---\n# JSON\n[\n\t1]\n---\na:\n\tb: c\n"),
             "f:7:1: a: found a tab, expected indentation by spaces");
   EXPECT_EQ(parse_refusal("a: b\n---\n{\n\t\"a\": 1\n}\n"), "");
+}
+
+TEST(Document, tabs_may_indent_json) {
+  EXPECT_EQ(parse_refusal("{\n\t\"a\": [\n\t\t1,\n\t\t{\"b\": 2}\n\t]\n}\n"), "");
+  EXPECT_EQ(parse_refusal("\n[\n\t1\n]\n"), "");
+  EXPECT_NE(parse_refusal("{a: b}\n---\na:\n\tb: c\n"), "");
+}
+
+TEST(Document, what_follows_more_errors_than_are_listed_is_not_read) {
+  Report report("f");
+  std::size_t taken = 0;
+  const auto take = [&](const YamlNode& document) {
+    ++taken;
+    Value(document, report).fail("wrong");
+  };
+  EXPECT_FALSE(read_documents(repeated(10 * Report::kErrorsMax, "--- a\n"), report, {}, take));
+  EXPECT_EQ(taken, Report::kErrorsMax + 1);
 }
 
 TEST(Document, size_depth_and_number_of_values_are_bounded) {

@@ -108,6 +108,10 @@ TEST(Fields, named_ports) {
   EXPECT_EQ(message("[{name: http, port: 80, proto: UDP}]", ports),
             "f:1:28: v[0].proto: found the unknown field \"proto\", expected name, port or protocol");
   EXPECT_NE(message("{}", ports), "");
+  EXPECT_EQ(message("[{name: \"\", port: 80}]", ports),
+            "f:1:12: v[0].name: found \"\", expected a port name: 1 to 15 lower-case letters, digits or "
+            "single '-', at "
+            "least one letter, with a letter or digit at both ends");
 }
 
 TEST(Fields, absent_is_silent_and_required_is_not) {

@@ -240,6 +240,22 @@ TEST(CidrGroup, what_would_grow_without_bound_is_refused) {
         "  - {name: e" + std::to_string(i) + ", from: {namespace: x}, to: {cidrGroup: wide}, ports: [any]}\n";
   EXPECT_NE(message(load_text(wide)).find("found 1080000 blocks where groups are named"), std::string::npos)
       << message(load_text(wide));
+  for (int i = 0; i < 120; ++i)
+    wide += "---\napiVersion: bulkhead.io/v1alpha1\nkind: CidrGroup\nmetadata: {name: in-" +
+            std::to_string(i) + "}\nspec: {blocks: [{group: wide}]}\n";
+  EXPECT_NE(message(load_text(wide)).find("blocks where groups lie in groups"), std::string::npos)
+      << message(load_text(wide));
+}
+
+TEST(CidrGroup, names_of_no_group_are_no_flood) {
+  std::string text = segmentation_policy("");
+  for (std::size_t i = 0; i < 10 * Report::kErrorsMax; ++i)
+    text += "  - {name: e" + std::to_string(i) +
+            ", from: {any: {}}, to: {namespace: a}, ports: [any]}\n  - {name: f" + std::to_string(i) +
+            ", from: {cidrGroup: none}, to: {namespace: a}, ports: [any]}\n";
+  const auto loaded = load_text(text);
+  ASSERT_EQ(loaded.errors.size(), Report::kErrorsMax + 1);
+  EXPECT_EQ(loaded.errors.back().message, kMoreErrors);
 }
 
 TEST(Oracle, reasons_name_the_end_the_policy_and_the_rule) {

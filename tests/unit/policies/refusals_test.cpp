@@ -47,6 +47,27 @@ TEST(Refusals, every_message_is_exact) {
   }
 }
 
+TEST(Refusals, an_object_that_is_there_again_and_again_is_no_flood) {
+  std::string text;
+  for (std::size_t i = 0; i < 10 * Report::kErrorsMax; ++i)
+    text += "---\n" + network_policy("  podSelector: {}\n");
+  const Loaded loaded = load_text(text);
+  ASSERT_EQ(loaded.errors.size(), Report::kErrorsMax + 1);
+  EXPECT_EQ(loaded.errors.back().message, kMoreErrors);
+}
+
+TEST(Refusals, an_empty_file_is_no_empty_set) {
+  constexpr std::string_view kMessage =
+      "p.yaml:1:1: found an empty file, expected a policy; to have none, remove the file";
+  for (const char* text : {"", "\n \n", "---\n", "---\n---\n", "null\n", "\xef\xbb\xbf"})
+    EXPECT_EQ(refusal(text), kMessage) << text;
+  const Loaded comments = load_text("# nothing yet\n");
+  EXPECT_TRUE(comments.ok());
+  ASSERT_EQ(comments.warnings.size(), 1u);
+  EXPECT_EQ(format(comments.warnings[0]), "p.yaml:1:1: found comments alone, and no policy");
+  EXPECT_EQ(refusal("apiVersion: v1\nkind: List\nitems: []\n"), "");
+}
+
 TEST(Refusals, one_bad_file_refuses_the_whole_set) {
   const std::vector<File> files = {{"good.yaml", network_policy("  podSelector: {}\n")},
                                    {"bad.yaml", "apiVersion: v1\nkind: Pod\n"},
