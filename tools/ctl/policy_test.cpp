@@ -280,7 +280,8 @@ class Test {
     const image::Rule& rule = view_.rules[number];
     const image::Policy& policy = view_.policies[rule.policy];
     const auto part = [&](image::StringRef ref) { return std::string(view_.policy_text(ref)); };
-    text = part(policy.kind) + " " + part(policy.namespace_name) + "/" + part(policy.name) + " " +
+    const std::string home = part(policy.namespace_name);
+    text = part(policy.kind) + " " + (home.empty() ? home : home + "/") + part(policy.name) + " " +
            part(rule.name) + " " + part(policy.file) + ":" +
            std::to_string(rule.line != 0 ? rule.line : policy.line);
     return text;

@@ -139,6 +139,16 @@ TEST_F(PolicyTest, protocols_have_names_and_numbers) {
                 "\nshop/api,shop/web,other,46,allow,allowed,\nshop/api,shop/web,UDP,47,allow,allowed,\n");
 }
 
+TEST_F(PolicyTest, a_policy_of_the_whole_cluster_is_called_by_its_name_alone) {
+  write("policies/admin.yaml",
+        "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: AdminNetworkPolicy\nmetadata: {name: guard}\n"
+        "spec:\n  priority: 1\n  subject: {namespaces: {}}\n"
+        "  egress: [{action: Deny, to: [{namespaces: {}}]}]\n");
+  ASSERT_EQ(ask("shop/api,shop/web,tcp,8080\n"), 0) << err_;
+  EXPECT_EQ(out_, "shop/api,shop/web,tcp,8080,deny,denied_policy,AdminNetworkPolicy guard egress[0] " +
+                      path("policies/admin.yaml") + ":7\n");
+}
+
 TEST_F(PolicyTest, columns_may_come_in_any_order_and_others_are_kept) {
   ASSERT_EQ(ask("case,port,proto,dst,src\n\"1,a\",8080,tcp,shop/web,shop/six\n"), 0) << err_;
   EXPECT_EQ(out_,
