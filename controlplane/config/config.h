@@ -4,7 +4,7 @@
 //   state_directory: /var/lib/bulkhead      what must survive a restart
 //   sources:
 //     static: {path: endpoints.yaml}        who exists; watched
-//   policies: {directory: policies}         *.yaml and *.yml in it; watched
+//   policies: {directory: policies}         *.yaml, *.yml, *.json in it; watched
 //   mesh:                                   what AuthorizationPolicies take for granted
 //     trust_domain: cluster.local
 //     root_namespace: istio-system

@@ -12,10 +12,8 @@ bool PolicyDirectory::reload() {
   std::vector<std::string> names;
   std::error_code error;
   for (fs::directory_iterator entry(path_, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    const std::string extension = entry->path().extension().string();
     std::error_code ignored;
-    if (name.front() == '.' || (extension != ".yaml" && extension != ".yml")) continue;
+    if (!policies::is_read_in_directories(entry->path().filename().string())) continue;
     if (!entry->is_directory(ignored)) names.push_back(entry->path().string());
   }
   if (error) {

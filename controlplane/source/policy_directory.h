@@ -1,4 +1,4 @@
-// The directory of policies: every *.yaml and *.yml in it, taken as one set or not at all.
+// The directory of policies: every *.yaml, *.yml and *.json in it, taken as one set or not at all.
 //
 // Names that start with a dot (editors' swap files, the links of a mounted ConfigMap) and sub-directories are
 // passed over. Files are read in the order of their names, so that messages come in one order on every

@@ -342,6 +342,11 @@ Loaded load_paths(std::span<const std::string> paths, const LoadOptions& options
   return loaded;
 }
 
+bool is_read_in_directories(std::string_view file_name) {
+  return !file_name.starts_with('.') &&
+         (file_name.ends_with(".yaml") || file_name.ends_with(".yml") || file_name.ends_with(".json"));
+}
+
 std::optional<std::string> read_file(const std::string& path, Report& report, const Limits& limits) {
   // Asked before it is opened: to open a FIFO waits for its writer.
   struct stat status {};

@@ -18,6 +18,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "policies/load/document.h"
@@ -48,6 +49,9 @@ Loaded load(std::span<const File> files, const LoadOptions& options = {});
 
 /// Reads the files, then load(). A file that cannot be read is an error like any other.
 Loaded load_paths(std::span<const std::string> paths, const LoadOptions& options = {});
+
+/// Whether a directory's file of this name is read: *.yaml, *.yml and *.json are, hidden ones are not.
+bool is_read_in_directories(std::string_view file_name);
 
 /// One file's bytes. Bounded by limits.file_bytes_max; reported otherwise.
 std::optional<std::string> read_file(const std::string& path, Report& report, const Limits& limits = {});

@@ -32,7 +32,7 @@ source::Manifests read_cluster(const Invocation& invocation, const char* command
 
 }  // namespace
 
-std::vector<std::string> expand(const std::vector<std::string>& operands, bool json) {
+std::vector<std::string> expand(const std::vector<std::string>& operands) {
   std::vector<std::string> paths;
   for (const std::string& operand : operands) {
     std::error_code failed;
@@ -43,16 +43,12 @@ std::vector<std::string> expand(const std::vector<std::string>& operands, bool j
     std::vector<std::string> found;
     for (fs::directory_iterator entry(operand, failed), end; !failed && entry != end;
          entry.increment(failed)) {
-      const std::string name = entry->path().filename().string();
-      const std::string extension = entry->path().extension().string();
-      if (name.front() != '.' &&
-          (extension == ".yaml" || extension == ".yml" || (json && extension == ".json")))
+      if (policies::is_read_in_directories(entry->path().filename().string()))
         found.push_back(entry->path().string());
     }
     if (failed) throw Failure(kExitRefused, escape(operand) + ": " + failed.message());
     if (found.empty())
-      throw Failure(kExitRefused, escape(operand) + ": no *.yaml" +
-                                      (json ? ", *.yml or *.json" : " or *.yml") + " in this directory");
+      throw Failure(kExitRefused, escape(operand) + ": no *.yaml, *.yml or *.json in this directory");
     std::sort(found.begin(), found.end());
     paths.insert(paths.end(), found.begin(), found.end());
   }
@@ -61,7 +57,7 @@ std::vector<std::string> expand(const std::vector<std::string>& operands, bool j
 
 source::Manifests read_manifests(const std::vector<std::string>& operands, const policies::Mesh& mesh) {
   const policies::LoadOptions options{.skip_other_kinds = true, .mesh = mesh};
-  source::Manifests manifests = source::read_manifest_paths(expand(operands, true), options);
+  source::Manifests manifests = source::read_manifest_paths(expand(operands), options);
   malloc_trim(0);  // a cluster's YAML takes several times what is kept of it, and a compile needs the room
   if (manifests.ok()) return manifests;
   std::string reasons;

@@ -24,9 +24,9 @@ struct Candidate {
   std::string from;  // for people
 };
 
-/// Files and the files of directories: *.yaml, *.yml and, where `json`, *.json; not hidden, sorted.
+/// Files and the files of directories: *.yaml, *.yml and *.json; not hidden, sorted.
 /// Failure(kExitRefused) where a directory has none.
-std::vector<std::string> expand(const std::vector<std::string>& operands, bool json);
+std::vector<std::string> expand(const std::vector<std::string>& operands);
 
 /// Failure(kExitRefused) with every error, one a line.
 source::Manifests read_manifests(const std::vector<std::string>& operands, const policies::Mesh& mesh);

@@ -21,7 +21,7 @@ Answer validate(const Invocation& invocation) {
   const policies::Time at = at_of(invocation);
   policies::LoadOptions options;
   options.mesh = mesh_of(invocation);
-  const std::vector<std::string> paths = expand(operands, false);
+  const std::vector<std::string> paths = expand(operands);
   const policies::Loaded loaded = policies::load_paths(paths, options);
 
   Value errors = Value::array();
@@ -160,9 +160,9 @@ std::vector<Command> policy_commands() {
        "Reads all files as one set, as the control plane reads its policy directory: unknown fields,\n"
        "duplicate objects and doubtful words are errors, and one error refuses the whole set. Each error\n"
        "is a line FILE:LINE:COLUMN: FIELD: what was found, what was expected. A directory stands for its\n"
-       "*.yaml and *.yml. Rules that have expired, or will within two weeks, are warned of. With --cluster,\n"
-       "the invariants among them are proven in that cluster: each that is broken comes with a packet that\n"
-       "shows it. Exit code 1 if anything is wrong. Asks no process.",
+       "*.yaml, *.yml and *.json. Rules that have expired, or will within two weeks, are warned of. With\n"
+       "--cluster, the invariants among them are proven in that cluster: each that is broken comes with a\n"
+       "packet that shows it. Exit code 1 if anything is wrong. Asks no process.",
        "  bulkheadctl policy validate /etc/bulkhead/policies\n"
        "  bulkheadctl policy validate policies/ --cluster cluster.yaml\n"
        "  bulkheadctl policy validate shop.yaml -o json | jq '.errors[].text'",

@@ -61,7 +61,7 @@ policies::imports::Options options_of(const Invocation& invocation) {
 std::vector<policies::File> read_all(const std::vector<std::string>& operands) {
   std::vector<policies::File> files;
   std::string reasons;
-  for (const std::string& path : expand(operands, true)) {
+  for (const std::string& path : expand(operands)) {
     policies::Report report(path);
     if (auto text = policies::read_file(path, report)) files.push_back({path, std::move(*text)});
     for (const policies::Error& error : report.errors())

@@ -62,7 +62,7 @@ Asked read_operands(const std::vector<std::string>& operands) {
   for (const std::string& operand : operands) {
     std::error_code ignored;
     const bool is_file =
-        operand.ends_with(".yaml") || operand.ends_with(".yml") ||
+        operand.ends_with(".yaml") || operand.ends_with(".yml") || operand.ends_with(".json") ||
         (operand.find_first_of(" :") == std::string::npos && operand != "from" &&
          operand.find('/') != std::string::npos && std::filesystem::is_directory(operand, ignored));
     if (is_file && claims.back().empty()) {

@@ -42,9 +42,7 @@ std::vector<std::string> expand(const std::vector<std::string>& operands) {
     std::vector<std::string> found;
     for (fs::directory_iterator entry(operand, failed), end; !failed && entry != end;
          entry.increment(failed)) {
-      const std::string extension = entry->path().extension().string();
-      if (entry->path().filename().string().front() != '.' &&
-          (extension == ".yaml" || extension == ".yml" || extension == ".json"))
+      if (policies::is_read_in_directories(entry->path().filename().string()))
         found.push_back(entry->path().string());
     }
     if (failed) throw Unanswerable{operand + ": " + failed.message()};

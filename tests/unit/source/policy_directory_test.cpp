@@ -32,15 +32,18 @@ TEST_F(PolicyDirectoryTest, an_empty_directory_is_a_good_empty_set) {
   EXPECT_EQ(directory.policies().policies.size(), 0u);
 }
 
-TEST_F(PolicyDirectoryTest, only_yaml_files_count_and_hidden_ones_do_not) {
+TEST_F(PolicyDirectoryTest, files_of_yaml_and_json_count_and_hidden_ones_do_not) {
   write("a.yaml", kGood, "a");
   write("b.yml", kGood, "b");
+  write("c.json",
+        R"({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "c"}, "spec": {"podSelector": {}}})");
   write("notes.txt", "not yaml: [");
   write(".c.yaml", "half [");
   std::filesystem::create_directory(path + "/d.yaml");
   EXPECT_TRUE(directory.reload());
-  EXPECT_EQ(directory.files(), 2u);
-  EXPECT_EQ(directory.policies().policies.size(), 2u);
+  EXPECT_EQ(directory.files(), 3u);
+  EXPECT_EQ(directory.policies().policies.size(), 3u);
 }
 
 TEST_F(PolicyDirectoryTest, one_bad_file_refuses_the_whole_set_and_keeps_the_last) {
