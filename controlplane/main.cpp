@@ -58,19 +58,25 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/// Held as long as it is open.
+publish::Fd only_one(const std::string& directory) {
+  const std::string path = directory + "/controlplane.lock";
+  publish::Fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock) throw std::filesystem::filesystem_error(path, std::error_code(errno, std::generic_category()));
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
+    throw std::runtime_error(path + ": another control plane holds it");
+  return lock;
+}
+
 int run(const config::Config& config) {
   compile::keep_freed_memory();
   raise_descriptor_limit();
   std::filesystem::create_directories(config.run_directory);
   std::filesystem::create_directories(config.state_directory);
-  // Two control planes with one state would give ports each other's keys.
-  const std::string lock_path = config.state_directory + "/controlplane.lock";
-  const publish::Fd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!lock)
-    throw std::filesystem::filesystem_error(lock_path, std::error_code(errno, std::generic_category()));
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    throw std::runtime_error(lock_path + ": another control plane holds it");
-  }
+  // With one state two control planes would give ports each other's keys; with one data plane, undo each other's images.
+  const publish::Fd of_state = only_one(config.state_directory);
+  const bool apart = !std::filesystem::equivalent(config.state_directory, config.run_directory);
+  const publish::Fd of_data_plane = apart ? only_one(config.run_directory) : publish::Fd();
   reconcile::run(config);
   return 0;
 }

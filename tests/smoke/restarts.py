@@ -2,6 +2,7 @@
 
 SMOKE_SECONDS=600 makes the campaign of kills that long.
 """
+import json
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import time
 
 from story import tell
 import traffic
+from stage import CONTROLPLANE  # story leads to it
 
 GOOD = """\
 apiVersion: bulkhead.io/v1alpha1
@@ -153,6 +155,18 @@ def alone(story, stage):
     stage.wait_enforced()
 
 
+def second(story, stage):
+    """Another control plane, with endpoints, policies and a state of its own, on the same data plane."""
+    generation, _ = stage.enforced()
+    config = json.loads((stage.dir / "controlplane.yaml").read_text())
+    config["state_directory"] = str(stage.dir / "other-state")
+    (stage.dir / "other.yaml").write_text(json.dumps(config))
+    refused = stage.run("node", [str(CONTROLPLANE), "--config", str(stage.dir / "other.yaml")], check=False)
+    story.claim("a second control plane on one data plane is refused",
+                refused.returncode == 1 and "another control plane holds it" in refused.stderr, refused.stderr)
+    story.claim("and has changed nothing", stage.enforced() == (generation, True), stage.enforced())
+
+
 def bad_files(story, stage):
     generation, _ = stage.enforced()
     stage.policy("shop.yaml", BROKEN)
@@ -177,7 +191,7 @@ def bad_files(story, stage):
 def main(story):
     with story.stage() as stage:
         set_up(stage)
-        for part in (gentle, alone, campaign, bad_files):
+        for part in (gentle, alone, second, campaign, bad_files):
             part(story, stage)
 
 
