@@ -65,13 +65,17 @@ void CalicoImport::add_set(const Original& source) {
 void CalicoImport::add_tier(const Original& source) {
   if (wrong_dns_subdomain(source.name) || source.name.size() > 220)
     throw Refused{source.root["metadata"], "found no name of a tier"};
+  source.spec.refuse_besides({"order", "defaultAction"});
   Tier tier{std::numeric_limits<double>::infinity(), true};
   if (const std::string text = source.spec["order"].text(); !text.empty()) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), tier.order);
     if (error != std::errc{} || end != text.data() + text.size())
       throw Refused{source.spec["order"], "found " + quoted(text) + ", expected a number"};
   }
-  tier.denies = source.spec["defaultAction"].text() != "Pass";
+  const Item action = source.spec["defaultAction"];
+  if (const std::string word = action.text(); !word.empty() && word != "Deny" && word != "Pass")
+    throw Refused{action, "found " + quoted(word) + ", expected Deny or Pass"};
+  tier.denies = action.text() != "Pass";
   tiers_[source.name] = tier;
 }
 

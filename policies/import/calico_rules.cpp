@@ -305,14 +305,15 @@ class RuleReader {
       const auto number = [&](std::string_view part) -> std::optional<std::uint16_t> {
         std::uint16_t value = 0;
         const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value);
-        if (error != std::errc{} || end != part.data() + part.size()) return std::nullopt;
+        const bool octal = part.size() > 1 && part[0] == '0';
+        if (error != std::errc{} || end != part.data() + part.size() || octal) return std::nullopt;
         return value;
       };
       const auto first = number(std::string_view(text).substr(0, colon));
       const auto last = colon == text.npos ? first : number(std::string_view(text).substr(colon + 1));
       if (first && last && *first <= *last) {
         ports.push_back({protocol, *first, *last, {}});
-      } else if (!wrong_port_name(text)) {
+      } else if (!item.is_odd_number() && !wrong_port_name(text)) {
         ports.push_back({protocol, 0, 0xffff, text});
       } else {
         throw Refused{item,
@@ -367,6 +368,9 @@ class RuleReader {
   }
 
   void read_icmp(const Item& rule, Protocol kind, Edge& edge) {
+    for (const auto what : {"icmp", "notICMP"})
+      for (const auto& other : rule[what].besides({"type", "code"}))
+        without(other, "found a field that is not known at an ICMP type");
     if (const Item icmp = rule["icmp"]) {
       if (const auto type = icmp["type"].number(255))
         edge.ports = {{kind, static_cast<std::uint16_t>(*type), static_cast<std::uint16_t>(*type), {}}};

@@ -32,6 +32,7 @@ class CiliumRules {
          spec_.besides({"endpointSelector", "ingress", "egress", "ingressDeny", "egressDeny",
                         "enableDefaultDeny", "labels", "description", "log"}))
       throw Refused{other, "found a field that is not known here"};
+    spec_["enableDefaultDeny"].refuse_besides({"ingress", "egress"});
     read_subject();
     read_direction(Direction::kIngress, "ingress", "ingressDeny");
     read_direction(Direction::kEgress, "egress", "egressDeny");
@@ -319,6 +320,7 @@ class CiliumRules {
 };
 
 void CiliumImport::add_group(const Original& source) {
+  source.spec.refuse_besides({"externalCIDRs"});
   std::vector<AddressBlock> blocks;
   for (const auto& item : source.spec["externalCIDRs"].items()) {
     const auto block = block_of_text(item.text());
@@ -329,8 +331,6 @@ void CiliumImport::add_group(const Original& source) {
 }
 
 void CiliumImport::add(const Original& source, std::vector<Loss>& losses) {
-  for (const auto& other : source.root.besides({"apiVersion", "kind", "metadata", "spec", "specs", "status"}))
-    throw Refused{other, "found a field that is not known here"};
   std::vector<Item> specs = source.root["specs"].items();
   if (source.spec) specs.insert(specs.begin(), source.spec);
   if (specs.empty()) throw Refused{source.root, "found neither spec nor specs"};

@@ -75,6 +75,8 @@ class RuleReader {
     }
     if (name == "not_rule") return permission(value, !negated, depth + 1);
     if (name == "and_rules" || name == "or_rules") {
+      value.refuse_besides({"rules"});
+      if (value["rules"].items().empty()) throw Refused{value, "found no rules, expected at least one"};
       const bool all = (name == "and_rules") != negated;
       Ports made = all ? ~Ports{} : Ports{};
       for (const auto& operand : value["rules"].items()) {
@@ -87,8 +89,11 @@ class RuleReader {
     if (name == "destination_port") {
       matched.set(value.number(0xffff).value_or(0));
     } else if (name == "destination_port_range") {
+      value.refuse_besides({"start", "end"});
       const std::uint32_t start = value["start"].number(0xffff).value_or(0),
                           end = value["end"].number(0x10000).value_or(0);  // exclusive
+      if (start >= end)
+        throw Refused{value, "found no ports, expected a start below the end, which is not among them"};
       for (std::uint32_t port = start; port < end; ++port) matched.set(port);
     } else {
       return unsaid(value, "found " + name + ", which packets do not show") ? ~Ports{} : Ports{};
@@ -105,7 +110,9 @@ class RuleReader {
     }
     if (name == "not_id") return principal(value, !negated, depth + 1);
     if (name == "and_ids" || name == "or_ids") {
-      std::vector<Item> operands = value["ids"].items();
+      value.refuse_besides({"ids"});
+      const std::vector<Item> operands = value["ids"].items();
+      if (operands.empty()) throw Refused{value, "found no ids, expected at least one"};
       const bool all = (name == "and_ids") != negated;
       std::vector<Term> made;
       if (all) made.emplace_back();
@@ -142,11 +149,15 @@ class RuleReader {
     return made;
   }
 
+  /// protobuf's JSON writes a wrapped number as it is; without the wrapping it is a mapping.
   static std::string block_text(const Item& item) {
-    const Item prefix = field(item, "address_prefix");
-    const std::string length = field(item, "prefix_len").is_mapping()
-                                   ? field(item, "prefix_len")["value"].text()
-                                   : field(item, "prefix_len").text();
+    item.refuse_besides({"address_prefix", "addressPrefix", "prefix_len", "prefixLen"});
+    const Item prefix = field(item, "address_prefix"), bits = field(item, "prefix_len");
+    if (bits.is_mapping()) {
+      bits.refuse_besides({"value"});
+      if (!bits["value"]) throw Refused{bits, "found no value, expected a number of bits"};
+    }
+    const std::string length = bits.is_mapping() ? bits["value"].text() : bits.text();
     const auto block = parse_block(prefix.text() + "/" + (length.empty() ? "0" : length));
     if (!block) throw Refused{item, "found no address block, expected address_prefix and prefix_len"};
     return format(*block);
@@ -156,6 +167,7 @@ class RuleReader {
     const auto literal = [&](Literal::Field kind, std::string text) {
       return std::vector<Term>{{{kind, negated, std::move(text)}}};
     };
+    item.refuse_besides({"principal_name", "principalName"});
     const Item name = field(item, "principal_name");
     if (!name) return literal(Literal::Field::kPrincipal, "*");
     const auto cannot = [&](const Item& at, const std::string& what) {
@@ -166,6 +178,8 @@ class RuleReader {
       if (word == "ignore_case" && value.boolean())
         return cannot(value, "found ignore_case, which principals do not know");
     }
+    name.refuse_besides({"exact", "prefix", "suffix", "contains", "custom", "safe_regex", "safeRegex",
+                         "ignore_case", "ignoreCase"});
     const auto text_of = [&](std::string_view word) { return field(name, word).text(); };
     if (const std::string text = text_of("exact"); !text.empty()) {
       if (!text.starts_with(home()) || text.find('*') != text.npos)

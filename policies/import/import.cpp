@@ -119,19 +119,37 @@ class Importer {
     sources_.push_back(std::move(source));
   }
 
-  bool is_calico(const Original& source) const {
+  static bool is_calico(const Original& source) {
     return source.api_version == "projectcalico.org/v3" || source.api_version == "crd.projectcalico.org/v1";
   }
-  bool is_cilium(const Original& source) const {
+  static bool is_cilium(const Original& source) {
     return source.api_version == "cilium.io/v2" || source.api_version == "cilium.io/v2alpha1";
+  }
+
+  /// A misspelt spec would leave a policy that says nothing, a misspelt namespace one that is of another.
+  static void check_fields(const Original& source) {
+    if (is_cilium(source))
+      source.root.refuse_besides({"apiVersion", "kind", "metadata", "spec", "specs", "status"});
+    else
+      source.root.refuse_besides({"apiVersion", "kind", "metadata", "spec", "status"});
+    source.root["metadata"].refuse_besides(
+        {"name", "namespace", "labels", "annotations", "uid", "resourceVersion", "generation", "generateName",
+         "selfLink", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "finalizers",
+         "managedFields", "ownerReferences"});
   }
 
   /// What policies refer to.
   void prepare(const Original& source) {
     if (source.kind == "Namespace" && source.api_version == "v1") calico_.add_namespace(source);
-    if (is_cilium(source) && source.kind == "CiliumCIDRGroup") cilium_.add_group(source);
+    if (is_cilium(source) && source.kind == "CiliumCIDRGroup") {
+      check_fields(source);
+      cilium_.add_group(source);
+    }
     if (!is_calico(source)) return;
-    if (source.kind == "Tier") calico_.add_tier(source);
+    if (source.kind == "Tier") {
+      check_fields(source);
+      calico_.add_tier(source);
+    }
     if (source.kind == "GlobalNetworkSet" || source.kind == "NetworkSet") {
       Original set = source;
       check_names(set, source.kind == "NetworkSet");
@@ -182,6 +200,7 @@ class Importer {
   }
 
   static void check_names(Original& source, bool namespaced) {
+    check_fields(source);
     const Item metadata = source.root["metadata"];
     constexpr std::size_t kNameMax = 220;  // what is made of it bears more
     if (wrong_dns_subdomain(source.name) || source.name.size() > kNameMax)

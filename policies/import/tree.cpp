@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "policies/load/fields.h"
+#include "policies/load/syntax.h"
 
 namespace bulkhead::policies::imports {
 
@@ -44,6 +45,20 @@ std::vector<Item> Item::besides(std::initializer_list<std::string_view> names) c
   for (auto& [key, value] : members())
     if (value && std::find(names.begin(), names.end(), key) == names.end()) others.push_back(value);
   return others;
+}
+
+void Item::refuse_besides(std::initializer_list<std::string_view> names) const {
+  for (const Item& other : besides(names)) {
+    const std::string& path = other.path();
+    const std::string word = path.substr(path.rfind('.') + 1);
+    throw Refused{
+        other, "found the unknown field " + quoted(word) + did_you_mean(word, {names.begin(), names.end()})};
+  }
+}
+
+bool Item::is_odd_number() const {
+  return node_ != nullptr && node_->plain && looks_like_number(node_->scalar) &&
+         node_->scalar.find_first_not_of("0123456789") != std::string::npos;
 }
 
 std::string Item::text() const {

@@ -39,12 +39,16 @@ class Item {
   std::vector<std::pair<std::string, Item>> members() const;
   /// Members of other names, or all of a mapping's where none are given.
   std::vector<Item> besides(std::initializer_list<std::string_view> names) const;
+  /// Refused where there are such: of what may be lost neither in an allow nor in a deny rule.
+  void refuse_besides(std::initializer_list<std::string_view> names) const;
 
   /// Empty from nothing; Refused where it is no scalar.
   std::string text() const;
   bool boolean() const;  // false from nothing
   std::optional<std::uint32_t> number(std::uint32_t max) const;
   std::vector<std::string> texts() const;
+  /// What a reader of YAML may take for another number than is written: 0x50, 1e3.
+  bool is_odd_number() const;
 
  private:
   const YamlNode* node_ = nullptr;

@@ -116,5 +116,29 @@ TEST(Envoy, what_packets_do_not_show_narrows_an_allow_and_widens_a_deny) {
   }
 }
 
+// Each would otherwise hold for more than was meant: of no rules all hold, without a length a block is everybody.
+TEST(Envoy, what_is_misspelt_or_empty_in_a_condition_refuses_the_filter) {
+  const auto refused = [](const std::string& permissions, const std::string& principals) {
+    const Shop shop(filter("ALLOW", permissions, principals), guarding_web());
+    EXPECT_TRUE(shop.imported.objects.empty()) << shop.yaml;
+    return shop.imported.losses.empty() ? "" : format(shop.imported.losses[0]).substr(8);
+  };
+  EXPECT_EQ(refused("[{and_rules: {rles: [{destination_port: 80}]}}]", kApi),
+            "9:42: RBAC filter: typed_config.rules.policies.p.permissions[0].and_rules.rles: refused: found "
+            "the unknown "
+            "field \"rles\"; did you mean \"rules\"?");
+  EXPECT_NE(refused("[{and_rules: {}}]", kApi), "");
+  EXPECT_NE(refused("[{or_rules: {rules: []}}]", kApi), "");
+  EXPECT_NE(refused("[{not_rule: {destination_port_range: {strat: 80, end: 90}}}]", kApi), "");
+  EXPECT_NE(refused("[{not_rule: {destination_port_range: {start: 90, end: 90}}}]", kApi), "");
+  EXPECT_NE(refused("[{any: true}]", "[{authenticated: {pincipal_name: {exact: a}}}]"), "");
+  EXPECT_NE(refused("[{any: true}]", "[{authenticated: {principal_name: {suffix: a, sufix: b}}}]"), "");
+  EXPECT_NE(refused("[{any: true}]", "[{and_ids: {}}]"), "");
+  EXPECT_NE(refused("[{any: true}]", "[{or_ids: {id: [{any: true}]}}]"), "");
+  EXPECT_NE(refused("[{any: true}]", "[{direct_remote_ip: {address_prefix: 10.0.0.0, prefix_length: 8}}]"),
+            "");
+  EXPECT_NE(refused("[{any: true}]", "[{direct_remote_ip: {address_prefix: 10.0.0.0, prefix_len: {}}}]"), "");
+}
+
 }  // namespace
 }  // namespace bulkhead::policies::imports

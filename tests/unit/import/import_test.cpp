@@ -96,5 +96,51 @@ spec: {endpointSelector: {matchLabels: {"no": "1.0", "null": "", "true": "0x10"}
   EXPECT_EQ(shop.imported.objects.size(), 1u);
 }
 
+// A policy without its spec would select everybody, an ICMP type that is not seen would be every one.
+TEST(Import, a_misspelt_field_is_never_passed_over) {
+  const auto losses = [](const std::string& text) {
+    const std::vector<File> files = {{"in.yaml", text}};
+    const Imported imported = import_files(files, {});
+    std::string lines;
+    for (const auto& loss : imported.losses) lines += format(loss) + "\n";
+    EXPECT_TRUE(imported.objects.empty() || imported.losses[0].effect == Effect::kStricter) << lines;
+    return lines;
+  };
+  const std::string calico = "apiVersion: projectcalico.org/v3\nkind: ";
+  EXPECT_EQ(losses(calico + "NetworkPolicy\nmetadata: {name: p, namespace: shop}\nsepc: {}\n"),
+            "in.yaml:4:7: NetworkPolicy shop/p: sepc: refused: found the unknown field \"sepc\"; did you "
+            "mean \"spec\"?\n");
+  EXPECT_EQ(losses(calico + "NetworkPolicy\nmetadata: {name: p, namspace: shop}\nspec: {}\n"),
+            "in.yaml:3:31: NetworkPolicy p: metadata.namspace: refused: found the unknown field "
+            "\"namspace\"; did you "
+            "mean \"namespace\"?\n");
+  EXPECT_EQ(losses(calico + "Tier\nmetadata: {name: t}\nspec: {oder: 1}\n"),
+            "in.yaml:4:14: Tier t: spec.oder: refused: found the unknown field \"oder\"; did you mean "
+            "\"order\"?\n");
+  EXPECT_EQ(losses(calico + "Tier\nmetadata: {name: t}\nspec: {defaultAction: pass}\n"),
+            "in.yaml:4:23: Tier t: spec.defaultAction: refused: found \"pass\", expected Deny or Pass\n");
+  const std::string rules =
+      calico + "NetworkPolicy\nmetadata: {name: p, namespace: shop}\nspec:\n  ingress:\n  - ";
+  EXPECT_EQ(losses(rules + "{action: Allow, protocol: ICMP, icmp: {tpe: 8}}\n"),
+            "in.yaml:6:49: NetworkPolicy shop/p: spec.ingress[0].icmp.tpe: stricter: found a field that is "
+            "not known at "
+            "an ICMP type: the rule allows nothing here\n");
+  for (const char* port : {"010", "0x50", "1e3"})
+    EXPECT_EQ(losses(rules + "{action: Allow, protocol: TCP, destination: {ports: [" + port + "]}}\n"),
+              "in.yaml:6:58: NetworkPolicy shop/p: spec.ingress[0].destination.ports[0]: refused: found \"" +
+                  std::string(port) + "\", expected a port, a range such as 8000:8080, or a name\n");
+  const std::string cilium = "apiVersion: cilium.io/v2\nkind: Cilium";
+  EXPECT_EQ(
+      losses(cilium + "NetworkPolicy\nmetadata: {name: p, namespace: shop}\nspec:\n  endpointSelector: {}\n"
+                      "  enableDefaultDeny: {ingres: true}\n"),
+      "in.yaml:6:31: CiliumNetworkPolicy shop/p: spec.enableDefaultDeny.ingres: refused: found the unknown "
+      "field "
+      "\"ingres\"; did you mean \"ingress\"?\n");
+  EXPECT_EQ(losses(cilium + "CIDRGroup\nmetadata: {name: g}\nspec: {externalCIDR: [10.0.0.0/8]}\n"),
+            "in.yaml:4:22: CiliumCIDRGroup g: spec.externalCIDR: refused: found the unknown field "
+            "\"externalCIDR\"; did "
+            "you mean \"externalCIDRs\"?\n");
+}
+
 }  // namespace
 }  // namespace bulkhead::policies::imports
