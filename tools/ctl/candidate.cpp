@@ -63,7 +63,7 @@ source::Manifests read_manifests(const std::vector<std::string>& operands, const
   std::string reasons;
   for (const policies::Error& error : manifests.errors)
     reasons += (reasons.empty() ? "" : "\n") + escape(policies::format(error));
-  throw Failure(kExitRefused, reasons);
+  throw BadFiles(reasons);
 }
 
 const std::vector<Option>& mesh_options() {

@@ -304,6 +304,9 @@ std::string help(const Command& command) {
 int run(const std::vector<std::string>& words, std::ostream& out, std::ostream& error, bool colour) {
   try {
     return dispatch(words, out, error, colour);
+  } catch (const BadFiles& failure) {
+    error << failure.what() << '\n';
+    return failure.exit;
   } catch (const Failure& failure) {
     error << "bulkheadctl: " << failure.what() << '\n';
     return failure.exit;

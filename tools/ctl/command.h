@@ -31,6 +31,11 @@ struct Failure : std::runtime_error {
   Exit exit;
 };
 
+/// The same, of files: each line begins with its place, FILE:LINE:COLUMN, and is printed as it is.
+struct BadFiles : Failure {
+  explicit BadFiles(const std::string& lines) : Failure(kExitRefused, lines) {}
+};
+
 struct Answer {
   Value value;
   /// Writes `value` for a person. Reads nothing but the value and the terminal's abilities.

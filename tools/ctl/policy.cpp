@@ -137,7 +137,7 @@ Answer test(const Invocation& invocation) {
     std::string sentence = errors.str(), shown;
     std::istringstream lines(sentence);
     for (std::string line; std::getline(lines, line);) shown += (shown.empty() ? "" : "\n") + escape(line);
-    throw Failure(kExitRefused, shown);
+    throw BadFiles(shown);
   }
   return {as_csv ? Value() : answers_of(csv.str()), [](const Value&, Terminal&) {}};
 }

@@ -67,7 +67,7 @@ std::vector<policies::File> read_all(const std::vector<std::string>& operands) {
     for (const policies::Error& error : report.errors())
       reasons += (reasons.empty() ? "" : "\n") + escape(policies::format(error));
   }
-  if (!reasons.empty()) throw Failure(kExitRefused, reasons);
+  if (!reasons.empty()) throw BadFiles(reasons);
   return files;
 }
 
@@ -109,6 +109,9 @@ Answer import(const Invocation& invocation) {
                   "policy import: a filter of Envoy does not say whom it guards; give --namespace NAME, and "
                   "--selector KEY=VALUE for some of its endpoints");
   for (const Loss& loss : imported.losses) losses.push_back(loss_value(loss));
+  if (objects.empty() && losses.empty())
+    throw BadFiles(escape(operands[0]) +
+                   ":1:1: found no policy of Cilium, Calico or Envoy to turn into others");
   const bool whole = losses.empty();
   const bool kept = whole || !invocation.has("strict");
   const std::string yaml = kept ? policies::imports::to_yaml(imported) : std::string();

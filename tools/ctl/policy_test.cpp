@@ -23,9 +23,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::string_view kColumns[] = {"src", "dst", "proto", "port"};
+enum Column { kSource, kDestination, kProtocol, kPort, kColumnCount };
+
 /// Ends the whole test; the sentence goes to a person.
 struct Unanswerable {
   std::string reason;
+  Column column = kColumnCount;  // of a question: where it cannot be understood; kColumnCount: as a whole
 };
 
 // ---------------------------------------------------------------------------------------------------------
@@ -53,11 +57,23 @@ std::vector<std::string> expand(const std::vector<std::string>& operands) {
   return paths;
 }
 
+/// From a pipe, too. Bounded, whatever the file is.
 std::string read_queries(const std::string& path) {
-  if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
-  std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file) throw Unanswerable{path + ": cannot be read"};
+  constexpr std::size_t kBytesMax = std::size_t{256} << 20;
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored))
+    throw Unanswerable{path + ": is a directory, expected a file of questions"};
+  std::ifstream file;
+  if (path != "-") file.open(path, std::ios::binary);
+  std::istream& stream = path == "-" ? std::cin : file;
+  std::string text;
+  for (char part[1 << 16]; stream.read(part, sizeof part) || stream.gcount() > 0;) {
+    text.append(part, static_cast<std::size_t>(stream.gcount()));
+    if (text.size() > kBytesMax)
+      throw Unanswerable{path + ": found more than " + std::to_string(kBytesMax) +
+                         " bytes, which is the limit"};
+  }
+  if (!stream.eof()) throw Unanswerable{path + ": cannot be read"};
   return text;
 }
 
@@ -75,19 +91,34 @@ source::Manifests read_manifests(const std::vector<std::string>& operands,
 // ---------------------------------------------------------------------------------------------------------
 // CSV (RFC 4180, fields on one line)
 
-std::vector<std::string> split(std::string_view line) {
-  std::vector<std::string> fields(1);
+struct Split {
+  std::vector<std::string> fields;
+  std::vector<std::size_t> places;  // where each begins, from 1
+};
+
+Split split(std::string_view line) {
+  Split made{{""}, {1}};
+  auto& fields = made.fields;
   bool quoted = false;
+  std::size_t quote = 0;
   for (std::size_t i = 0; i < line.size(); ++i) {
     const char c = line[i];
     if (quoted && c == '"' && i + 1 < line.size() && line[i + 1] == '"')
       fields.back() += line[++i];
-    else if (c == '"')
+    else if (c == '"') {
       quoted = !quoted;
-    else if (c == ',' && !quoted)
+      quote = i + 1;
+    } else if (c == ',' && !quoted) {
       fields.emplace_back();
-    else
+      made.places.push_back(i + 2);
+    } else {
       fields.back() += c;
+    }
+  }
+  if (quoted) {
+    made.places.assign(1, quote);
+    fields.clear();
+    return made;
   }
   for (auto& field : fields) {
     const auto first = field.find_first_not_of(" \t\r");
@@ -96,7 +127,7 @@ std::vector<std::string> split(std::string_view line) {
     else
       field = field.substr(first, field.find_last_not_of(" \t\r") + 1 - first);
   }
-  return fields;
+  return made;
 }
 
 void append_field(std::string_view field, std::string& out) {
@@ -114,9 +145,6 @@ std::string lower(std::string text) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   return text;
 }
-
-constexpr std::string_view kColumns[] = {"src", "dst", "proto", "port"};
-enum Column { kSource, kDestination, kProtocol, kPort, kColumnCount };
 
 /// Which field of a line is which column; nothing if the line is no header.
 std::optional<std::array<std::size_t, kColumnCount>> header_of(const std::vector<std::string>& fields) {
@@ -164,8 +192,8 @@ class Test {
   void answer(const std::string& source, const std::string& destination, const std::string& protocol,
               const std::string& port, std::string& out) {
     const Traffic traffic = parse_traffic(protocol, port);
-    const End& from = end(source);
-    const End& to = end(destination);
+    const End& from = end(source, kSource);
+    const End& to = end(destination, kDestination);
     const auto pair = common_family(from, to, traffic.slot);
     if (!pair) {
       out += ",deny,";
@@ -186,7 +214,7 @@ class Test {
  private:
   using Pair = std::pair<image::Bound, image::Bound>;
 
-  const End& end(const std::string& text) {
+  const End& end(const std::string& text, Column column) {
     if (const auto known = ends_.find(text); known != ends_.end()) return known->second;
     End found;
     const auto add = [&](const policies::AddressBytes& address) {
@@ -197,8 +225,9 @@ class Test {
     else if (const auto address = policies::parse_address(text))
       add(*address);
     else
-      throw Unanswerable{"found " + policies::quoted(text) + ", expected namespace/pod or an address" +
-                         nearest_pod(text)};
+      throw Unanswerable{
+          "found " + policies::quoted(text) + ", expected namespace/pod or an address" + nearest_pod(text),
+          column};
     return ends_.emplace(text, std::move(found)).first->second;
   }
 
@@ -233,7 +262,8 @@ class Test {
     if (name == "other") {
       if (const auto value = number(port, 255))
         return {image::kOtherProtocol, static_cast<std::uint16_t>(*value)};
-      throw Unanswerable{"found port " + policies::quoted(port) + ", expected a protocol number up to 255"};
+      throw Unanswerable{"found port " + policies::quoted(port) + ", expected a protocol number up to 255",
+                         kPort};
     }
     std::optional<std::uint32_t> iana = number(name, 255);
     std::vector<std::string_view> names;
@@ -243,8 +273,9 @@ class Test {
     }
     if (!iana)
       throw Unanswerable{"found protocol " + policies::quoted(protocol) + ", expected " +
-                         policies::one_of(names) + ", or a number up to 255" +
-                         policies::did_you_mean(name, names)};
+                             policies::one_of(names) + ", or a number up to 255" +
+                             policies::did_you_mean(name, names),
+                         kProtocol};
     const auto slot = image::protocol_slot(static_cast<std::uint8_t>(*iana));
     if (slot == image::kOtherProtocol) return {slot, static_cast<std::uint16_t>(*iana)};
     const bool icmp = slot == image::kIcmp || slot == image::kIcmpV6;
@@ -252,7 +283,8 @@ class Test {
     const auto value = number(port, icmp ? 255 : 65535);
     if (!value)
       throw Unanswerable{"found port " + policies::quoted(port) + ", expected a number from 0 to " +
-                         (icmp ? "255 (the ICMP type)" : "65535")};
+                             (icmp ? "255 (the ICMP type)" : "65535"),
+                         kPort};
     return {slot, static_cast<std::uint16_t>(*value)};
   }
 
@@ -308,7 +340,7 @@ std::string answer_all(const std::string& path, std::string_view text, Test& tes
     ++line_number;
     const auto visible = line.find_first_not_of(" \t\r");
     if (visible == std::string_view::npos || line[visible] == '#') continue;
-    const std::vector<std::string> fields = split(line);
+    const auto [fields, begins] = split(line);
     const auto header = first ? header_of(fields) : std::nullopt;
     first = false;
     if (header) places = *header;
@@ -318,6 +350,8 @@ std::string answer_all(const std::string& path, std::string_view text, Test& tes
       append_field(field, out);
     }
     try {
+      if (fields.empty())
+        throw Unanswerable{"found a quote that nothing closes in its line, expected its partner"};
       if (header) {
         out += ",verdict,reason,rule";
       } else {
@@ -330,8 +364,11 @@ std::string answer_all(const std::string& path, std::string_view text, Test& tes
         test.answer(field(kSource), field(kDestination), field(kProtocol), field(kPort), out);
       }
     } catch (const Unanswerable& unanswerable) {
-      if (++errors_count <= kErrorsMax)
-        errors += path + ":" + std::to_string(line_number) + ": " + unanswerable.reason + "\n";
+      if (++errors_count > kErrorsMax) continue;
+      const bool whole = unanswerable.column == kColumnCount;
+      const std::size_t at = whole ? 0 : std::min(places[unanswerable.column], begins.size() - 1);
+      errors += path + ":" + std::to_string(line_number) + ":" + std::to_string(begins[at]) + ": " +
+                (whole ? "" : std::string(kColumns[unanswerable.column]) + ": ") + unanswerable.reason + "\n";
     }
     out += '\n';
   }

@@ -54,6 +54,15 @@ TEST_F(PolicyImport, what_is_whole_is_printed_and_loads) {
       << out.str();
 }
 
+TEST_F(PolicyImport, files_in_which_there_is_nothing_to_import_are_refused) {
+  for (const char* text :
+       {"", "apiVersion: v1\nkind: List\nitems:\n", "apiVersion: apps/v1\nkind: Deployment\n"}) {
+    const std::string path = file("nothing.yaml", text);
+    EXPECT_EQ(run({path}), kExitRefused);
+    EXPECT_EQ(error_, path + ":1:1: found no policy of Cilium, Calico or Envoy to turn into others\n");
+  }
+}
+
 TEST_F(PolicyImport, what_is_lost_is_reported_beside_the_result) {
   const std::string part = file("part.yaml", kPart);
   EXPECT_EQ(run({part}), kExitRefused);

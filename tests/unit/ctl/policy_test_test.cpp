@@ -172,19 +172,25 @@ TEST_F(PolicyTest, what_cannot_be_asked_is_named_with_its_line_and_nothing_is_an
                 "shop/api,10.0.0.300,tcp,8080\n"
                 "shop/api,shop/web,tpc,8080\n"
                 "shop/api,shop/web,tcp,http\n"
-                "shop/api,shop/web\n"),
+                "shop/api,shop/web\n"
+                "shop/api,\"shop/web,tcp,8080\n"),
             1);
   EXPECT_EQ(out_, "");
   const std::string file = path("queries.csv");
   EXPECT_EQ(
       err_,
-      file + ":2: found \"shop/apu\", expected namespace/pod or an address; did you mean \"shop/api\"?\n" +
-          file + ":3: found \"api\", expected namespace/pod or an address; did you mean \"shop/api\"?\n" +
-          file + ":4: found \"10.0.0.300\", expected namespace/pod or an address\n" + file +
-          ":5: found protocol \"tpc\", expected tcp, udp, sctp, icmp or icmpv6, or a number up to 255; did "
+      file +
+          ":2:1: src: found \"shop/apu\", expected namespace/pod or an address; did you mean "
+          "\"shop/api\"?\n" +
+          file +
+          ":3:1: src: found \"api\", expected namespace/pod or an address; did you mean \"shop/api\"?\n" +
+          file + ":4:10: dst: found \"10.0.0.300\", expected namespace/pod or an address\n" + file +
+          ":5:19: proto: found protocol \"tpc\", expected tcp, udp, sctp, icmp or icmpv6, or a number up to "
+          "255; did "
           "you mean \"tcp\"?\n" +
-          file + ":6: found port \"http\", expected a number from 0 to 65535\n" + file +
-          ":7: found 2 fields, expected src,dst,proto,port\n");
+          file + ":6:23: port: found port \"http\", expected a number from 0 to 65535\n" + file +
+          ":7:1: found 2 fields, expected src,dst,proto,port\n" + file +
+          ":8:10: found a quote that nothing closes in its line, expected its partner\n");
 }
 
 TEST_F(PolicyTest, bad_policy_answers_nothing) {
