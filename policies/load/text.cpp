@@ -104,15 +104,12 @@ std::optional<WrongText> check_bytes(std::string_view line) {
 
 std::optional<WrongText> check_text(std::string_view text) {
   Indentation indentation;
-  // JSON is not indented: between brackets a tab is as good as a space.
-  const std::size_t first = text.find_first_not_of(" \t\r\n");
-  const bool is_json = first != std::string_view::npos && (text[first] == '{' || text[first] == '[');
   std::uint32_t number = 1;
   for (std::size_t start = 0; start < text.size(); ++number) {
     const std::size_t end = std::min(text.find('\n', start), text.size());
     const std::string_view line = text.substr(start, end - start);
     auto wrong = check_bytes(line);
-    if (!wrong && !is_json)
+    if (!wrong)
       if (const auto tab = indentation.tab(line); tab != std::string_view::npos)
         wrong = WrongText{0, static_cast<std::uint32_t>(tab + 1), tab,
                           "found a tab, expected indentation by spaces"};
