@@ -363,10 +363,15 @@ std::optional<std::string> read_file(const std::string& path, Report& report, co
     report.add(0, 0, "", std::string("cannot be opened: ") + std::strerror(errno));
     return std::nullopt;
   }
-  // One byte more than the limit tells a file that is too large, whatever stat said.
-  std::string text(std::min(static_cast<std::size_t>(status.st_size), limits.file_bytes_max) + 1, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(stream.gcount()));
+  // One byte more than the limit tells a file that is too large, whatever stat said; it may have grown since.
+  std::string text;
+  for (std::size_t room = static_cast<std::size_t>(status.st_size) + 1;
+       stream && text.size() <= limits.file_bytes_max; room = std::max(room, text.size())) {
+    const std::size_t had = text.size();
+    text.resize(had + std::min(room, limits.file_bytes_max + 1 - had));
+    stream.read(text.data() + had, static_cast<std::streamsize>(text.size() - had));
+    text.resize(had + static_cast<std::size_t>(stream.gcount()));
+  }
   if (stream.bad() || text.size() > limits.file_bytes_max) {
     report.add(0, 0, "",
                stream.bad() ? std::string("cannot be read")

@@ -96,6 +96,18 @@ TEST(Refusals, files_that_cannot_be_read) {
   EXPECT_EQ(format(loaded.errors[1]), "/: not a regular file");
 }
 
+// Files of /proc say that they have no bytes, as one that has just begun to grow does.
+TEST(Refusals, a_file_longer_than_it_said_is_read_whole) {
+  Report report("f");
+  const auto text = read_file("/proc/self/status", report);
+  ASSERT_TRUE(text) << format(report.errors().front());
+  EXPECT_TRUE(text->starts_with("Name:"));
+  EXPECT_TRUE(text->ends_with('\n'));
+  Limits few;
+  few.file_bytes_max = 5;
+  EXPECT_FALSE(read_file("/proc/self/status", report, few));
+}
+
 TEST(Refusals, errors_are_bounded) {
   std::string text = "spec: 1\n";
   for (int i = 0; i < 1000; ++i) text += "---\njust text\n";
