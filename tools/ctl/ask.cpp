@@ -100,7 +100,7 @@ Image enforced_image(publish::Channel& channel) {
 
 Image image_file(const std::string& path) {
   const std::string shown = escape(path);
-  const publish::Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const publish::Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) throw Failure(kExitRefused, shown + ": " + reason_of(errno));
   struct stat status {};
   if (fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode))

@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "dataplane/image/validate.h"
+#include "policies/load/fields.h"
+#include "policies/load/nearest.h"
 
 namespace bulkhead::ctl {
 namespace {
@@ -14,6 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 
 bool is_image(const std::string& path) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) return false;  // to open a FIFO waits for its writer
   std::ifstream file(path, std::ios::binary);
   std::uint64_t magic = 0;
   file.read(reinterpret_cast<char*>(&magic), sizeof magic);
@@ -43,7 +48,9 @@ std::vector<std::string> expand(const std::vector<std::string>& operands) {
     std::vector<std::string> found;
     for (fs::directory_iterator entry(operand, failed), end; !failed && entry != end;
          entry.increment(failed)) {
-      if (policies::is_read_in_directories(entry->path().filename().string()))
+      std::error_code ignored;
+      if (policies::is_read_in_directories(entry->path().filename().string()) &&
+          !entry->is_directory(ignored))
         found.push_back(entry->path().string());
     }
     if (failed) throw Failure(kExitRefused, escape(operand) + ": " + failed.message());
@@ -78,8 +85,15 @@ const std::vector<Option>& mesh_options() {
 
 policies::Mesh mesh_of(const Invocation& invocation) {
   policies::Mesh mesh;
-  if (invocation.has("trust-domain")) mesh.trust_domain = invocation.text("trust-domain");
-  if (invocation.has("root-namespace")) mesh.root_namespace = invocation.text("root-namespace");
+  const auto take = [&](const char* option, auto wrong, std::string& into) {
+    if (!invocation.has(option)) return;
+    into = invocation.text(option);
+    if (const auto expected = wrong(into))
+      throw Failure(kExitUsage,
+                    "--" + std::string(option) + ": found '" + escape(into) + "', expected " + *expected);
+  };
+  take("trust-domain", policies::wrong_dns_subdomain, mesh.trust_domain);
+  take("root-namespace", policies::wrong_dns_label, mesh.root_namespace);
   return mesh;
 }
 
@@ -130,6 +144,21 @@ policies::Posture posture_of(const Invocation& invocation) {
   return {posture == "allow" ? policies::Action::kAllow : policies::Action::kDeny, invocation.has("strict")};
 }
 
+namespace {
+
+/// Of a node that nobody is on nothing would be judged, and everything hold.
+void check_node(const std::string& name, const policies::Cluster& cluster) {
+  std::set<std::string_view> known;
+  for (const auto& node : cluster.nodes) known.insert(node.name);
+  for (const auto& endpoint : cluster.endpoints) known.insert(endpoint.node);
+  if (known.contains(name)) return;
+  const std::vector<std::string_view> names(known.begin(), known.end());
+  throw Failure(kExitUsage,
+                "--node: no node is called '" + escape(name) + "'" + policies::did_you_mean(name, names));
+}
+
+}  // namespace
+
 Candidate compile_candidate(const Invocation& invocation, const policies::Cluster& cluster,
                             const policies::PolicySet& policies, const std::string& from) {
   compile::Input input{.cluster = cluster,
@@ -140,6 +169,7 @@ Candidate compile_candidate(const Invocation& invocation, const policies::Cluste
                        .now = at_of(invocation)};
   if (invocation.has("node")) {
     input.node.name = invocation.text("node");
+    check_node(input.node.name, cluster);
     input.subjects = compile::Subjects::kLocal;
   }
   auto compiled = compile::compile(input);

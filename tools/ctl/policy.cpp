@@ -15,10 +15,20 @@ Value error_value(const policies::Error& error) {
           {"path", error.path},        {"message", error.message},  {"text", policies::format(error)}};
 }
 
+/// What a person is told beside the answer, on standard error, as compilers do.
+void say_beside(const Value& errors, const Value& warnings, std::ostream& error_out) {
+  for (const Value& error : errors) error_out << escape(plain(error["text"])) << '\n';
+  for (const Value& warning : warnings) error_out << "warning: " << escape(plain(warning["text"])) << '\n';
+  if (!errors.empty())
+    error_out << errors.size() << (errors.size() == 1 ? " error" : " errors")
+              << ": nothing of this would be enforced\n";
+}
+
 Answer validate(const Invocation& invocation) {
   const auto operands = invocation.texts("file");
   if (operands.empty()) throw Failure(kExitUsage, "policy validate: a FILE or DIR is missing");
   const policies::Time at = at_of(invocation);
+  posture_of(invocation);  // a wrong word is one without a cluster, too
   policies::LoadOptions options;
   options.mesh = mesh_of(invocation);
   const std::vector<std::string> paths = expand(operands);
@@ -42,6 +52,7 @@ Answer validate(const Invocation& invocation) {
     invariants =
         invariants_value(compile_candidate(invocation, cluster.cluster, loaded.policies, operands[0]).proof);
   }
+  if (invocation.format == Format::kTable) say_beside(errors, warnings, *invocation.error);
   const bool holds = invariants.is_null() || (invariants["broken"].empty() && invariants["refusal"] == "");
   return {{{"valid", loaded.ok() && holds},
            {"files", paths.size()},
@@ -53,10 +64,6 @@ Answer validate(const Invocation& invocation) {
            {"errors", std::move(errors)},
            {"warnings", std::move(warnings)}},
           [](const Value& value, Terminal& terminal) {
-            for (const Value& error : value["errors"])
-              terminal.out() << terminal.paint(Colour::kBad, escape(plain(error["text"]))) << '\n';
-            for (const Value& warning : value["warnings"])
-              terminal.out() << "warning: " << escape(plain(warning["text"])) << '\n';
             const bool proven = !value["invariants"].is_null();
             if (proven) say_broken(value["invariants"], terminal);
             if (value["valid"] == true)
@@ -69,9 +76,6 @@ Answer validate(const Invocation& invocation) {
                                           : "; invariants are proven where --cluster is given\n");
             else if (value["errors"].empty())
               terminal.out() << "nothing of this would be enforced\n";
-            else
-              terminal.out() << value["errors"].size() << (value["errors"].size() == 1 ? " error" : " errors")
-                             << ": nothing of this would be enforced\n";
           },
           loaded.ok() && holds ? kExitGood : kExitRefused};
 }
@@ -162,7 +166,9 @@ std::vector<Command> policy_commands() {
        "is a line FILE:LINE:COLUMN: FIELD: what was found, what was expected. A directory stands for its\n"
        "*.yaml, *.yml and *.json. Rules that have expired, or will within two weeks, are warned of. With\n"
        "--cluster, the invariants among them are proven in that cluster: each that is broken comes with a\n"
-       "packet that shows it. Exit code 1 if anything is wrong. Asks no process.",
+       "packet that shows it. Errors and warnings go to standard error, by -o json into the answer. Exit "
+       "code 1 if\n"
+       "anything is wrong. Asks no process.",
        "  bulkheadctl policy validate /etc/bulkhead/policies\n"
        "  bulkheadctl policy validate policies/ --cluster cluster.yaml\n"
        "  bulkheadctl policy validate shop.yaml -o json | jq '.errors[].text'",

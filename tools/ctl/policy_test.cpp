@@ -46,7 +46,9 @@ std::vector<std::string> expand(const std::vector<std::string>& operands) {
     std::vector<std::string> found;
     for (fs::directory_iterator entry(operand, failed), end; !failed && entry != end;
          entry.increment(failed)) {
-      if (policies::is_read_in_directories(entry->path().filename().string()))
+      std::error_code ignored;
+      if (policies::is_read_in_directories(entry->path().filename().string()) &&
+          !entry->is_directory(ignored))
         found.push_back(entry->path().string());
     }
     if (failed) throw Unanswerable{operand + ": " + failed.message()};

@@ -1,6 +1,7 @@
 #include "tools/ctl/cli.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -200,6 +201,10 @@ TEST_F(Cli, a_file_that_is_no_image_is_refused_with_its_name) {
   EXPECT_EQ(ctl({"image", "verify", dir_ + "/none"}).exit, kExitRefused);
   EXPECT_EQ(ctl({"image", "verify", dir_}).exit, kExitRefused);
   EXPECT_EQ(ctl({"image", "verify", write("short", "x")}).exit, kExitRefused);
+  const std::string pipe = dir_ + "/pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(ctl({"image", "verify", pipe}).exit, kExitRefused);
+  EXPECT_EQ(ctl({"policy", "diff", pipe, pipe, "--cluster", pipe}).exit, kExitRefused);
   EXPECT_EQ(ctl({"image", "verify", write("other", std::string(10000, 'x'))}).exit, kExitRefused);
   std::filesystem::resize_file(image(), std::filesystem::file_size(image()) - 4096);
   EXPECT_EQ(ctl({"image", "verify", image()}).exit, kExitRefused);
@@ -214,8 +219,26 @@ TEST_F(Cli, policy_validation_prints_the_place_of_every_error) {
   const std::string bad = write("bad.yaml", text);
   const Result result = ctl({"policy", "validate", bad});
   EXPECT_EQ(result.exit, kExitRefused);
-  EXPECT_TRUE(contains(result.out, bad + ":13:")) << result.out;
+  EXPECT_TRUE(result.error.starts_with(bad + ":13:")) << result.error;
+  EXPECT_TRUE(result.error.ends_with("1 error: nothing of this would be enforced\n")) << result.error;
+  EXPECT_EQ(result.out, "");
+  const Result as_json = ctl({"policy", "validate", bad, "-o", "json"});
+  EXPECT_TRUE(contains(as_json.out, bad + ":13:")) << as_json.out;
+  EXPECT_EQ(as_json.error, "");
   EXPECT_EQ(ctl({"policy", "validate"}).exit, kExitUsage);
+}
+
+TEST_F(Cli, wrong_words_about_a_policy_set_are_usage_errors) {
+  const std::string good = write("shop.yaml", shop::kEdges);
+  const std::string cluster =
+      write("cluster", "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {nodeName: node-1}\n");
+  EXPECT_EQ(ctl({"policy", "validate", good, "--posture", "maybe"}).exit, kExitUsage);
+  EXPECT_EQ(ctl({"policy", "validate", good, "--trust-domain", "a b"}).exit, kExitUsage);
+  EXPECT_EQ(ctl({"policy", "validate", good, "--root-namespace", "A"}).exit, kExitUsage);
+  EXPECT_EQ(ctl({"policy", "validate", good, "--cluster", cluster, "--node", "node-1"}).exit, kExitGood);
+  const Result nobody = ctl({"policy", "validate", good, "--cluster", cluster, "--node", "node-2"});
+  EXPECT_EQ(nobody.exit, kExitUsage);
+  EXPECT_EQ(nobody.error, "bulkheadctl: --node: no node is called 'node-2'; did you mean \"node-1\"?\n");
 }
 
 TEST_F(Cli, policy_validation_prints_warnings_and_calls_the_set_valid) {
@@ -230,8 +253,8 @@ spec:
   egress: [{action: Accept, to: [{domainNames: [kubernetes.io]}]}]
 )")});
   EXPECT_EQ(result.exit, kExitGood);
-  EXPECT_TRUE(contains(result.out, "warning: ")) << result.out;
-  EXPECT_TRUE(contains(result.out, "names.yaml:8:")) << result.out;
+  EXPECT_TRUE(contains(result.error, "warning: ")) << result.error;
+  EXPECT_TRUE(contains(result.error, "names.yaml:8:")) << result.error;
   EXPECT_TRUE(contains(result.out, "valid")) << result.out;
 }
 
