@@ -45,11 +45,16 @@ struct Changes {
   bool other_policies = false;                        // another set
 };
 
+/// What a caller knows to be as it was at the latest update(), so that nobody has to look.
+struct Same {
+  bool policies = false;  // and none of their rules has expired since
+  bool cluster = false;   // endpoints, namespaces and nodes
+};
+
 class Compiler {
  public:
-  /// By change() where what is not as it was at the latest update() allows it, else by compile(). `same_policies`: the caller
-  /// knows that the policies are those of the latest update(), and that none of their rules has expired since.
-  std::variant<Output, Refusal> update(const Input& input, bool same_policies);
+  /// By change() where what is not as it was at the latest update() allows it, else by compile().
+  std::variant<Output, Refusal> update(const Input& input, Same same);
 
   /// After a refusal compile() is due again.
   std::variant<Output, Refusal> compile(const Input& input);
@@ -89,6 +94,7 @@ class Compiler {
     Subjects subjects = Subjects::kLocal;
     Limits limits;
     std::vector<policies::Quarantine> quarantines;
+    std::vector<LocalPort> ports;
     struct Known {
       policies::Endpoint endpoint;
       std::optional<LocalPort> port;
@@ -102,7 +108,7 @@ class Compiler {
   };
   struct Difference;
   /// What is not as it was told, which it is from here on. Nothing where change() cannot do it.
-  std::optional<Difference> look(const Input& input);
+  std::optional<Difference> look(const Input& input, bool same_cluster);
 
   std::optional<Kept> kept_;
   std::optional<Told> told_;

@@ -28,6 +28,13 @@ bool same(const std::vector<policies::Node>& a, const std::vector<policies::Node
   });
 }
 
+bool same(const std::vector<LocalPort>& a, const std::vector<LocalPort>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& one, const auto& other) {
+    return std::tie(one.endpoint_id, one.port, one.port_key) ==
+           std::tie(other.endpoint_id, other.port, other.port_key);
+  });
+}
+
 /// The names of those whose labels differ. Nothing where they are not the same namespaces in the same order.
 std::optional<std::vector<std::string_view>> relabelled(const std::vector<policies::Namespace>& before,
                                                         const std::vector<policies::Namespace>& now) {
@@ -59,9 +66,10 @@ bool Compiler::Told::frames(const Input& input) const {
          limits.work_bytes_max == input.limits.work_bytes_max;
 }
 
-std::optional<Compiler::Difference> Compiler::look(const Input& input) {
+std::optional<Compiler::Difference> Compiler::look(const Input& input, bool same_cluster) {
   Difference difference;
   bool tellable = told_ && told_->frames(input);
+  if (tellable && same_cluster && same(told_->ports, input.ports)) return difference;
   if (tellable) {
     auto names = relabelled(told_->namespaces, input.cluster.namespaces);
     tellable = names.has_value();
@@ -79,6 +87,7 @@ std::optional<Compiler::Difference> Compiler::look(const Input& input) {
   }
   if (!tellable || !difference.changes.relabelled.empty()) told.namespaces = input.cluster.namespaces;
 
+  told.ports = input.ports;
   std::unordered_map<std::string_view, const LocalPort*> ports;
   for (const LocalPort& port : input.ports) {
     const LocalPort*& lowest = ports[port.endpoint_id];
@@ -126,9 +135,9 @@ std::optional<Compiler::Difference> Compiler::look(const Input& input) {
   return difference;
 }
 
-std::variant<Output, Refusal> Compiler::update(const Input& input, bool same_policies) {
-  if (auto difference = look(input)) {
-    difference->changes.other_policies = !same_policies;
+std::variant<Output, Refusal> Compiler::update(const Input& input, Same same) {
+  if (auto difference = look(input, same.cluster)) {
+    difference->changes.other_policies = !same.policies;
     if (auto output = change(input, difference->changes)) return *std::move(output);
   }
   auto compiled = compile(input);

@@ -92,7 +92,7 @@ void Reconciler::log_warnings() {
 
 void Reconciler::reload() {
   if (static_.reload()) {
-    inputs_changed_ = true;
+    inputs_changed_ = cluster_changed_ = true;
     spdlog::info("{}: {} endpoints", static_.path(), static_.snapshot().endpoints.size());
   }
   log_refusals("endpoints", static_.health(), logged_static_);
@@ -198,23 +198,20 @@ void Reconciler::settle() {
 }
 
 std::vector<policies::AddressBytes> Reconciler::node_addresses() const {
-  std::set<policies::AddressBytes> endpoints;
-  for (const auto& described : static_.snapshot().endpoints) {
-    endpoints.insert(described.endpoint.addresses.begin(), described.endpoint.addresses.end());
-  }
   std::set<policies::AddressBytes> result(monitor_.addresses().begin(), monitor_.addresses().end());
   // The host port's own are the node's before the port is there: the first image is then the last one too.
   for (const auto& address : config_.host.addresses) result.insert(address.address);
-  std::erase_if(result, [&](const auto& address) { return endpoints.contains(address); });
+  for (const auto& endpoint : cluster_.endpoints)
+    for (const auto& address : endpoint.addresses) result.erase(address);
   return {result.begin(), result.end()};
 }
 
-policies::Cluster Reconciler::cluster() const {
-  policies::Cluster cluster;
+void Reconciler::read_cluster() {
   const source::Snapshot& snapshot = static_.snapshot();
-  cluster.namespaces = snapshot.namespaces;
-  for (const auto& described : snapshot.endpoints) cluster.endpoints.push_back(described.endpoint);
-  return cluster;
+  cluster_ = {};
+  cluster_.namespaces = snapshot.namespaces;
+  cluster_.endpoints.reserve(snapshot.endpoints.size());
+  for (const auto& described : snapshot.endpoints) cluster_.endpoints.push_back(described.endpoint);
 }
 
 void Reconciler::compile() {
@@ -226,9 +223,9 @@ void Reconciler::compile() {
   const std::size_t expired_before = expired_;
   log_expired(now);
   policies_changed_ |= expired_ != expired_before;
-  const policies::Cluster everyone = cluster();
+  if (cluster_changed_) read_cluster();
   const auto quarantines = quarantine_->quarantines();
-  compile::Input input{.cluster = everyone, .policies = policies_.policies(), .quarantines = quarantines};
+  compile::Input input{.cluster = cluster_, .policies = policies_.policies(), .quarantines = quarantines};
   input.posture = config_.node.posture;
   input.now = now;
   input.node.name = config_.node.name;
@@ -239,8 +236,8 @@ void Reconciler::compile() {
     input.ports.push_back({port.endpoint_id, port.port, port.key});
   }
   input.limits.section_bytes_max = config_.image_bytes_max;
-  auto compiled = compiler_.update(input, !policies_changed_);
-  policies_changed_ = std::holds_alternative<compile::Refusal>(compiled);
+  auto compiled = compiler_.update(input, {.policies = !policies_changed_, .cluster = !cluster_changed_});
+  policies_changed_ = cluster_changed_ = std::holds_alternative<compile::Refusal>(compiled);
   if (const auto* refusal = std::get_if<compile::Refusal>(&compiled)) return refuse(refusal->reason);
   const auto& output = std::get<compile::Output>(compiled);
   publish_.compile_us = since_us(start);

@@ -72,7 +72,7 @@ class Reconciler {
   void disconnect(const std::string& why);
   void compile();
   void publish();
-  policies::Cluster cluster() const;
+  void read_cluster();
   std::vector<policies::AddressBytes> node_addresses() const;
   void log_refusals(const char* what, const source::Health& health, std::vector<policies::Error>& logged);
   void log_warnings();
@@ -92,6 +92,7 @@ class Reconciler {
   std::function<policies::Time()> clock_;
   netlink::Monitor monitor_;
   source::StaticFile static_;
+  policies::Cluster cluster_;  // that the static source describes
   source::PolicyDirectory policies_;
   std::optional<quarantine::List> quarantine_;  // none: it is there and cannot be read
   attach::Ports ports_;
@@ -106,6 +107,7 @@ class Reconciler {
   std::vector<policies::Error> expired_texts_;
   bool inputs_changed_ = true;
   bool policies_changed_ = true;    // since the last compile
+  bool cluster_changed_ = true;     // likewise
   bool delivery_refused_ = false;   // until the inputs or the connection change
   bool candidate_refused_ = false;  // the newest; the one before it may still have to be delivered
   std::string connection_error_ = "not tried yet";

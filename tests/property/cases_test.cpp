@@ -52,7 +52,7 @@ TEST(Property, a_compiler_that_is_told_of_each_step_answers_every_case) {
     compile::Compiler compiler;
     for (const cases::Moment* moment : way) {
       const compile::Input input = input_of(one, *moment);
-      const auto updated = compiler.update(input, false);
+      const auto updated = compiler.update(input, {});
       asked += ask(updated, *moment);
       const auto whole = compile::compile(input);
       if (HasFailure()) FAIL() << one.name;

@@ -28,8 +28,10 @@ class Life {
     if (!compile_all()) return {};
     for (int step = 0; step < 30; ++step) {
       const bool of_endpoints = below(3) != 0;
+      same_cluster_ = false;
       const auto output = of_endpoints ? change_an_endpoint() : change_what_is_said_of_them();
-      const auto updated = updater_.update(input_of(scenario_, ports_), of_endpoints);
+      const auto updated =
+          updater_.update(input_of(scenario_, ports_), {.policies = of_endpoints, .cluster = same_cluster_});
       const auto whole = compile::compile(input_of(scenario_, ports_));
       if (const auto* refusal = std::get_if<compile::Refusal>(&whole)) {
         EXPECT_FALSE(output) << "a change was taken that is refused: " << refusal->reason;
@@ -67,7 +69,9 @@ class Life {
     auto& namespaces = scenario_.cluster.namespaces;
     auto& policies = scenario_.policies.policies;
     const policies::PolicySet others = make_scenario(random_()).policies;
-    switch (below(3)) {
+    const std::uint32_t which = below(3);
+    same_cluster_ = which != 0;
+    switch (which) {
       case 0:
         if (namespaces.empty()) break;
         changes.relabelled.push_back(namespaces[below(namespaces.size())].name);
@@ -160,6 +164,7 @@ class Life {
   Scenario scenario_;
   std::vector<compile::LocalPort> ports_ = {};
   compile::Compiler compiler_, updater_;
+  bool same_cluster_ = false;  // over the latest step
   std::size_t told_ = 0, anew_ = 0;
   std::uint32_t made_ = 0;
 };

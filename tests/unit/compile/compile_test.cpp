@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "controlplane/compile/compiler.h"
 #include "tests/unit/compile/town.h"
 
 namespace bulkhead::compile {
@@ -195,6 +196,30 @@ TEST(Compile, port_number_out_of_range_is_refused) {
   Input input = town.input();
   input.ports = {{"id-web-1", 4096, 1}};
   EXPECT_NE(refusal_of(input).find("4096"), std::string::npos) << refusal_of(input);
+}
+
+TEST(Compile, what_the_caller_knows_to_be_the_same_is_not_all_there_is) {
+  Town town;
+  Compiler compiler;
+  constexpr Same kAll{.policies = true, .cluster = true};
+  Input input = town.input();
+  const auto expect_whole = [&](const char* what, Same same) {
+    EXPECT_EQ(std::get<Output>(compiler.update(input, same)).image, must_compile(input).image) << what;
+  };
+  expect_whole("nothing is known of before", kAll);
+  input.ports = {{"id-web-1", 3, 33}};
+  expect_whole("a port", kAll);
+  input.ports[0].port_key = 34;
+  expect_whole("another key", kAll);
+  input.node.addresses = {*policies::parse_address("192.168.0.9")};
+  expect_whole("another address of the node", kAll);
+  input.posture.action = policies::Action::kAllow;
+  expect_whole("another posture", kAll);
+  town.policies.policies.push_back(isolate("api", app("shop", "api"), {}));
+  expect_whole("a policy", {.policies = false, .cluster = true});
+  town.add("shop", "api-2", "api", "10.0.0.9");
+  expect_whole("an endpoint", {.policies = true, .cluster = false});
+  expect_whole("nothing", kAll);
 }
 
 TEST(Compile, nothing_at_all_compiles_to_world_alone) {
