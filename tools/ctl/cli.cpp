@@ -303,7 +303,10 @@ std::string help(const Command& command) {
 
 int run(const std::vector<std::string>& words, std::ostream& out, std::ostream& error, bool colour) {
   try {
-    return dispatch(words, out, error, colour);
+    const int exit = dispatch(words, out, error, colour);
+    if (out.flush()) return exit;
+    error << "bulkheadctl: the answer cannot be written\n";
+    return exit == kExitGood ? kExitRefused : exit;
   } catch (const BadFiles& failure) {
     error << failure.what() << '\n';
     return failure.exit;

@@ -228,6 +228,19 @@ TEST_F(Cli, policy_validation_prints_the_place_of_every_error) {
   EXPECT_EQ(ctl({"policy", "validate"}).exit, kExitUsage);
 }
 
+TEST_F(Cli, an_answer_that_cannot_be_written_is_no_success) {
+  std::ofstream full("/dev/full");
+  ASSERT_TRUE(full);
+  for (const auto& words : {std::vector<std::string>{"--help"},
+                            {"policy", "validate", write("shop.yaml", shop::kEdges)},
+                            {"completion", "bash"}}) {
+    full.clear();
+    std::ostringstream error;
+    EXPECT_EQ(run(words, full, error, false), kExitRefused) << words[0];
+    EXPECT_EQ(error.str(), "bulkheadctl: the answer cannot be written\n");
+  }
+}
+
 TEST_F(Cli, wrong_words_about_a_policy_set_are_usage_errors) {
   const std::string good = write("shop.yaml", shop::kEdges);
   const std::string cluster =
