@@ -260,6 +260,39 @@ class Linter {
     return result;
   }
 
+  bool is_about_nodes(const policies::Peer& peer) const {
+    if (std::holds_alternative<policies::LocalNode>(peer) ||
+        std::holds_alternative<policies::NodeSelector>(peer))
+      return true;
+    const auto* block = std::get_if<policies::IpBlock>(&peer);
+    if (block == nullptr || block->world_only) return false;
+    return std::any_of(
+        input_.cluster.nodes.begin(), input_.cluster.nodes.end(), [&](const policies::Node& node) {
+          return std::any_of(node.addresses.begin(), node.addresses.end(),
+                             [&](const auto& address) { return block->block.contains(address); });
+        });
+  }
+
+  /// Whether some rule means a node by an answer of its port 53; isolation lets a pod's own node pass by itself.
+  bool asks_nodes_for_names() const {
+    const auto means = [&](const policies::Rule& rule) {
+      return rule.action == policies::Action::kAllow &&
+             (rule.all_ports || std::any_of(rule.ports.begin(), rule.ports.end(),
+                                            [](const policies::PortMatch& match) {
+                                              return match.name.empty() && match.first <= 53 &&
+                                                     match.last >= 53;
+                                            })) &&
+             std::any_of(rule.peers.begin(), rule.peers.end(),
+                         [&](const policies::Peer& peer) { return is_about_nodes(peer); });
+    };
+    for (const policies::Policy& policy : set_.policies)
+      for (const policies::Clause& clause : policy.clauses)
+        if (clause.direction == policies::Direction::kEgress &&
+            std::any_of(clause.rules.begin(), clause.rules.end(), means))
+          return true;
+    return false;
+  }
+
   /// Isolated for egress, allowed something, and no DNS: names cannot be resolved, which is seldom meant.
   void look_for_dns(const Space& space) {
     const image::View& view = space.view(kAfter);
@@ -274,12 +307,13 @@ class Linter {
       met[record.peer[image::kEgress]] = true;
       if ((record.flags & image::kRecordNode) == 0) met_beside_nodes[record.peer[image::kEgress]] = true;
     }
+    const std::vector<bool>& asked = asks_nodes_for_names() ? met : met_beside_nodes;
     const auto judged = [&](std::uint32_t subject) {
       Resolving all;
       for (std::uint32_t column = 0; column < columns; ++column) {
         const Resolving& each = resolves[image::rule_set(view, image::kEgress, subject, column)];
-        all.udp = all.udp || (met[column] && each.udp);
-        all.tcp = all.tcp || (met[column] && each.tcp);
+        all.udp = all.udp || (asked[column] && each.udp);
+        all.tcp = all.tcp || (asked[column] && each.tcp);
         all.anything = all.anything || (met_beside_nodes[column] && each.anything);
       }
       return !all.anything || (all.udp && all.tcp) ? 0 : all.udp ? 2 : 1;

@@ -42,7 +42,8 @@ void say(const Value& value, Terminal& terminal) {
   for (const Value& finding : value["findings"]) {
     out << escape(plain(finding["file"])) << ':' << plain(finding["line"]) << ':' << plain(finding["column"])
         << ": " << terminal.paint(Colour::kWarn, plain(finding["check"])) << ": "
-        << escape(plain(finding["object"])) << ' ' << escape(plain(finding["message"])) << '\n';
+        << escape(plain(finding["object"])) << (finding["object"] == "" ? "" : " ")
+        << escape(plain(finding["message"])) << '\n';
     if (!finding["witness"].is_null())
       out << "  witness: " << escape(plain(finding["witness"]["text"])) << '\n';
     if (finding["fix"] != "") out << "  fix: " << escape(plain(finding["fix"])) << '\n';
@@ -100,7 +101,8 @@ Command policy_lint_command() {
       "FILE|DIR... [--cluster FILE]",
       "what policies say and cannot mean, before they are enforced",
       "Looks at policies in a cluster: its endpoints are those of --cluster (Kubernetes manifests), or of\n"
-      "the files themselves. Every finding is a line FILE:LINE:COLUMN: CHECK: OBJECT MESSAGE, with a fix or\n"
+      "the files themselves. Every finding is a line FILE:LINE:COLUMN: CHECK: OBJECT MESSAGE, with a fix "
+      "or\n"
       "a packet that shows it. Checks: unmet-policy, empty-selector, unborne-port, block-covers-endpoints,\n"
       "any-port, no-dns, shadowed and redundant (proven: without the rule no packet is judged otherwise),\n"
       "conflict; broken-invariant and vacuous-invariant (it means no packet); load-warning: what reading "

@@ -138,6 +138,31 @@ TEST(Lint, misses_dns_where_egress_is_isolated_and_not_where_nothing_is_allowed)
   EXPECT_NE(findings.at(0).message.find("tcp/53"), std::string::npos);
 }
 
+// Isolation lets a pod talk to its own node: that is no name server unless some rule means it.
+TEST(Lint, misses_dns_beside_a_node_that_nobody_asks) {
+  policies::Cluster cluster = shop();
+  cluster.nodes.push_back({"n1", {}, {*policies::parse_address("192.0.2.1")}});
+  for (auto& endpoint : cluster.endpoints) endpoint.node = "n1";
+  const auto checks = [&](const std::string& more) {
+    const policies::File file{
+        "p.yaml",
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: "
+        "shop}\nspec:\n  podSelector: {matchLabels: {app: web}}\n  policyTypes: [Egress]\n"
+        "  egress:\n  - to: [{podSelector: {matchLabels: {app: db}}}]\n    ports: [{port: 5432}]\n" +
+            more};
+    const policies::Loaded loaded = policies::load(std::span(&file, 1));
+    Words words;
+    for (const Finding& finding : lint(cluster, loaded.policies, {}).findings)
+      words.push_back(std::string(name(finding.check)));
+    return words;
+  };
+  const auto holds = [](const Words& words) { return std::count(words.begin(), words.end(), "no-dns") != 0; };
+  EXPECT_TRUE(holds(checks("")));
+  EXPECT_FALSE(holds(checks("  - ports: [{port: 53, protocol: UDP}, {port: 53}]\n")));
+  EXPECT_FALSE(holds(checks(
+      "  - to: [{ipBlock: {cidr: 192.0.2.1/32}}]\n    ports: [{port: 53, protocol: UDP}, {port: 53}]\n")));
+}
+
 TEST(Lint, tells_a_shadowed_rule_from_the_one_that_decides) {
   EXPECT_EQ(found("  podSelector: {matchLabels: {app: db}}\n"
                   "  ingress:\n"
