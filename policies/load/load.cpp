@@ -347,14 +347,17 @@ bool is_read_in_directories(std::string_view file_name) {
          (file_name.ends_with(".yaml") || file_name.ends_with(".yml") || file_name.ends_with(".json"));
 }
 
-std::optional<std::string> read_file(const std::string& path, Report& report, const Limits& limits) {
+std::optional<std::string> read_file(const std::string& name, Report& report, const Limits& limits) {
+  const std::string path = name == "-" ? "/dev/stdin" : name;
+  const bool given =
+      path == "/dev/stdin" || path.starts_with("/dev/fd/") || path.starts_with("/proc/self/fd/");
   // Asked before it is opened: to open a FIFO waits for its writer.
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) {
     report.add(0, 0, "", std::string("cannot be opened: ") + std::strerror(errno));
     return std::nullopt;
   }
-  if (!S_ISREG(status.st_mode)) {
+  if (!S_ISREG(status.st_mode) && !(S_ISFIFO(status.st_mode) && given)) {
     report.add(0, 0, "", "not a regular file");
     return std::nullopt;
   }

@@ -53,7 +53,8 @@ Loaded load_paths(std::span<const std::string> paths, const LoadOptions& options
 /// Whether a directory's file of this name is read: *.yaml, *.yml and *.json are, hidden ones are not.
 bool is_read_in_directories(std::string_view file_name);
 
-/// One file's bytes. Bounded by limits.file_bytes_max; reported otherwise.
+/// One file's bytes; "-" is standard input. Bounded by limits.file_bytes_max; reported otherwise. A pipe is read where this
+/// process was given it: standard input, or a shell's <(...). One with a name in a directory may have no writer, ever.
 std::optional<std::string> read_file(const std::string& path, Report& report, const Limits& limits = {});
 
 /// One object of a document: a List, or a list of one kind such as NetworkPolicyList, is taken apart. For readers

@@ -171,7 +171,8 @@ std::vector<Command> policy_commands() {
        "anything is wrong. Asks no process.",
        "  bulkheadctl policy validate /etc/bulkhead/policies\n"
        "  bulkheadctl policy validate policies/ --cluster cluster.yaml\n"
-       "  bulkheadctl policy validate shop.yaml -o json | jq '.errors[].text'",
+       "  bulkheadctl policy validate shop.yaml -o json | jq '.errors[].text'\n"
+       "  kubectl get networkpolicies -A -o yaml | bulkheadctl policy validate -",
        validate_options(), "file", validate},
       {"policy test",
        "--cluster FILE --policies FILE --queries FILE.csv",

@@ -1,4 +1,6 @@
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -94,6 +96,23 @@ TEST(Refusals, files_that_cannot_be_read) {
   ASSERT_EQ(loaded.errors.size(), 2u);
   EXPECT_EQ(format(loaded.errors[0]), "/nonexistent/p.yaml: cannot be opened: No such file or directory");
   EXPECT_EQ(format(loaded.errors[1]), "/: not a regular file");
+}
+
+TEST(Refusals, a_pipe_is_read_that_was_given_and_none_that_lies_about) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  ASSERT_EQ(write(ends[1], "kind: x\n", 8), 8);
+  close(ends[1]);
+  Report report("");
+  EXPECT_EQ(read_file("/dev/fd/" + std::to_string(ends[0]), report), "kind: x\n");
+  close(ends[0]);
+  EXPECT_TRUE(report.errors().empty());
+  const std::string named = testing::TempDir() + "bulkhead-fifo-" + std::to_string(getpid());
+  ASSERT_EQ(mkfifo(named.c_str(), 0600), 0);
+  EXPECT_FALSE(read_file(named, report));
+  unlink(named.c_str());
+  ASSERT_EQ(report.errors().size(), 1u);
+  EXPECT_EQ(format(report.errors()[0]), "not a regular file");
 }
 
 // Files of /proc say that they have no bytes, as one that has just begun to grow does.
