@@ -62,9 +62,10 @@ class Lenient {
 
  private:
   void check(const std::string& key) const {
-    const auto meant =
-        std::find_if(asked_.begin(), asked_.end(), [&](const auto name) { return is_slip(key, name); });
-    if (meant == asked_.end() || fields_.has(*meant)) return;
+    const auto meant = std::find_if(asked_.begin(), asked_.end(), [&](const auto name) {
+      return is_slip(key, name) && !fields_.has(name);
+    });
+    if (meant == asked_.end()) return;
     for (const auto& entry : value_.entries())
       if (entry.key == key)
         entry.key_value.fail("found the unknown field " + quoted(key) + "; did you mean " + quoted(*meant) +

@@ -279,6 +279,8 @@ TEST(Manifest, slips_of_the_pen_are_not_passed_over) {
                   "\"; did you mean \"hostNetwork\"?");
   EXPECT_EQ(refusal(pod("a", "podip: 10.0.0.1")),
             "m.yaml:6:10: status.podip: found the unknown field \"podip\"; did you mean \"podIPs\"?");
+  EXPECT_EQ(refusal(pod("a", "podIPs: [{ip: 10.0.0.1}], podip: 10.0.0.1")),
+            "m.yaml:6:36: status.podip: found the unknown field \"podip\"; did you mean \"podIP\"?");
   // What other objects have there, and what an API of tomorrow may.
   EXPECT_EQ(refusal(pod("a", "podIP: 10.0.0.1, qosClass: x, startTime: y",
                         ", generateName: a, selfLink: b, creationTimestamp: c",
