@@ -203,6 +203,10 @@ Candidate of_image(Image image) {
 Candidate candidate_of_operand(const Invocation& invocation, const std::string& operand, const char* command,
                                std::optional<source::Manifests>& cluster) {
   if (is_image(operand)) return of_image(image_file(operand));
+  std::error_code failed;
+  if (!fs::exists(operand, failed))
+    throw Failure(kExitRefused,
+                  escape(operand) + ": " + (failed ? failed.message() : "No such file or directory"));
   if (!cluster) cluster = read_cluster(invocation, command);
   const source::Manifests own = read_manifests({operand}, mesh_of(invocation));
   return compile_candidate(invocation, cluster->cluster, own.policies, operand);

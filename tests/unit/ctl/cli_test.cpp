@@ -205,6 +205,9 @@ TEST_F(Cli, a_file_that_is_no_image_is_refused_with_its_name) {
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   EXPECT_EQ(ctl({"image", "verify", pipe}).exit, kExitRefused);
   EXPECT_EQ(ctl({"policy", "diff", pipe, pipe, "--cluster", pipe}).exit, kExitRefused);
+  const Result none = ctl({"policy", "diff", dir_ + "/none", dir_ + "/none"});
+  EXPECT_EQ(none.exit, kExitRefused);
+  EXPECT_EQ(none.error, "bulkheadctl: " + dir_ + "/none: No such file or directory\n");
   EXPECT_EQ(ctl({"image", "verify", write("other", std::string(10000, 'x'))}).exit, kExitRefused);
   std::filesystem::resize_file(image(), std::filesystem::file_size(image()) - 4096);
   EXPECT_EQ(ctl({"image", "verify", image()}).exit, kExitRefused);
