@@ -215,6 +215,8 @@ class RuleReader {
     }
     if (by_address) {
       if (excludes) without(entity["notSelector"], "found notSelector beside addresses");
+      if (nets.size() * not_nets.size() > kCombinationsMax)
+        throw Refused{entity["notNets"], "found too many addresses that are not meant beside those that are"};
       return less(nets, not_nets);
     }
     if (!excludes) return {Everyone{}};

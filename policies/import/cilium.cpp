@@ -157,6 +157,7 @@ class CiliumRules {
     }
     const std::string& path = members[0].path();
     const std::string what = path.substr(path.rfind('.') + 1);
+    host_allowed_ = what.ends_with("Entities") && allows_host(members[0]);
     for (const auto& item : members[0].is_list() ? members[0].items() : std::vector<Item>{members[0]}) {
       try {
         if (what.ends_with("Endpoints"))
@@ -206,6 +207,10 @@ class CiliumRules {
       blocks.push_back(block_at(item["cidr"]));
     }
     for (const auto& hole : item["except"].items()) holes.push_back(block_at(hole));
+    combinations_ += blocks.size() * (holes.size() + 1);
+    if (combinations_ > kCombinationsMax)
+      throw Refused{item, "found more than " + std::to_string(kCombinationsMax) +
+                              " blocks, with their exceptions, in the rules of one policy"};
     for (const auto& block : blocks) {
       IpBlock peer = world_block(block);
       bool covered = false;
@@ -234,7 +239,7 @@ class CiliumRules {
       peers.emplace_back(LocalNode{});
     } else if (entity == "remote-node") {
       // The own node among them: at ingress Cilium lets it pass by itself.
-      if (direction_ == Direction::kEgress && action == Action::kAllow && !allows_host(item))
+      if (direction_ == Direction::kEgress && action == Action::kAllow && !host_allowed_)
         throw Unsaid{item, "found remote-node without host, and nodes here are the own one, too"};
       if (action == Action::kDeny)
         ledger_.add(item, Effect::kStricter,
@@ -245,21 +250,13 @@ class CiliumRules {
     }
   }
 
-  /// Whether the list that `item` is of allows the own node by another item.
-  bool allows_host(const Item& item) const {
-    const std::string& path = item.path();
-    const Item list = list_at(path.substr(0, path.rfind('[')));
-    if (!list.is_list()) return false;
+  /// Whether a list of entities allows the own node.
+  static bool allows_host(const Item& list) {
     const auto words = list.items();
     return std::any_of(words.begin(), words.end(), [](const Item& word) {
       const std::string text = word.text();
       return text == "host" || text == "cluster" || text == "all";
     });
-  }
-  Item list_at(const std::string& path) const {
-    for (const auto& rule : spec_["egress"].items())
-      if (rule["toEntities"].path() == path) return rule["toEntities"];
-    return {};
   }
 
   /// False where no port is left.
@@ -317,6 +314,8 @@ class CiliumRules {
   EndpointSelector subject_;
   Direction direction_ = Direction::kIngress;
   bool isolates_ = false;
+  bool host_allowed_ = false;  // by an entity of the rule that is being read
+  std::size_t combinations_ = 0;
 };
 
 void CiliumImport::add_group(const Original& source) {

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kNetworkFilter = "envoy.extensions.filters.network.rbac.v3.RBAC";
 constexpr std::string_view kHttpFilter = "envoy.extensions.filters.http.rbac.v3.RBAC";
-constexpr std::size_t kPortsMax = 4096, kTermsMax = 256, kDepthMax = 40;
+constexpr std::size_t kPortsMax = 4096, kTermsMax = 256, kDepthMax = 40, kConditionsMax = 10'000;
 constexpr std::string_view kScheme = "spiffe://";
 
 using Ports = std::bitset<65536>;
@@ -56,7 +56,9 @@ std::pair<std::string, Item> one_of_members(const Item& item) {
 
 class RuleReader {
  public:
-  RuleReader(bool denies, Ledger& ledger) : denies_(denies), ledger_(ledger) {}
+  /// `conditions` counts those of the whole filter.
+  RuleReader(bool denies, std::size_t& conditions, Ledger& ledger)
+      : denies_(denies), conditions_(conditions), ledger_(ledger) {}
 
   /// What cannot be said counts as failing in an ALLOW and as holding in a DENY.
   bool unsaid(const Item& at, const std::string& what) {
@@ -67,6 +69,7 @@ class RuleReader {
   }
 
   Ports permission(const Item& item, bool negated, std::size_t depth = 0) {
+    count(item);
     if (depth > kDepthMax) throw Refused{item, "found conditions nested too deeply"};
     const auto [name, value] = one_of_members(item);
     if (name == "any") {
@@ -102,6 +105,7 @@ class RuleReader {
   }
 
   std::vector<Term> principal(const Item& item, bool negated, std::size_t depth = 0) {
+    count(item);
     if (depth > kDepthMax) throw Refused{item, "found conditions nested too deeply"};
     const auto [name, value] = one_of_members(item);
     if (name == "any") {
@@ -216,7 +220,14 @@ class RuleReader {
 
   static std::string home() { return std::string(kScheme) + Mesh().trust_domain + "/"; }
 
+  /// Each may mean all ports there are.
+  void count(const Item& item) {
+    if (++conditions_ > kConditionsMax)
+      throw Refused{item, "found more than " + std::to_string(kConditionsMax) + " conditions in one filter"};
+  }
+
   const bool denies_;
+  std::size_t& conditions_;
   Ledger& ledger_;
 };
 
@@ -263,8 +274,9 @@ std::vector<std::string> numbers(const Ports& ports) {
 }
 
 /// Nothing where the policy matches nothing.
-std::string write_policy(const Item& policy, const std::string& name, bool denies, Ledger& ledger) {
-  RuleReader reader(denies, ledger);
+std::string write_policy(const Item& policy, const std::string& name, bool denies, std::size_t& conditions,
+                         Ledger& ledger) {
+  RuleReader reader(denies, conditions, ledger);
   for (const auto& other : policy.besides({"permissions", "principals"}))
     if (!reader.unsaid(other, "found " + other.path().substr(other.path().rfind('.') + 1) +
                                   ", which packets do not show"))
@@ -323,8 +335,9 @@ Object write_rules(const Item& rules, const std::string& name, bool dry_run, con
     throw Refused{other, "found a field that is not known here"};
   const Origin origin = ledger.origin(rules);
   std::string body;
+  std::size_t conditions = 0;
   for (const auto& [key, policy] : rules["policies"].members())
-    body += write_policy(policy, key, action == "DENY", ledger);
+    body += write_policy(policy, key, action == "DENY", conditions, ledger);
   std::string text = origin_comment(ledger.object(), origin);
   text += "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: " + scalar(name) +
           "\n  namespace: " + scalar(options.namespace_name) + "\n";

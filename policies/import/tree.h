@@ -62,6 +62,9 @@ struct Refused {
   std::string message;
 };
 
+/// What of one object is put together at most: blocks beside exceptions, blocks of groups where they are named.
+inline constexpr std::size_t kCombinationsMax = 1'000'000;
+
 /// A condition that cannot be said here: the caller knows whether to go on without it.
 struct Unsaid {
   Item at;

@@ -142,5 +142,37 @@ TEST(Import, a_misspelt_field_is_never_passed_over) {
             "you mean \"externalCIDRs\"?\n");
 }
 
+// Each would take minutes, or gigabytes, put together as written.
+TEST(Import, what_a_small_file_may_ask_for_is_bounded) {
+  std::string addresses, conditions, groups, entities;
+  for (int i = 0; i < 20'000; ++i) {
+    const std::string comma = i == 0 ? "" : ", ";
+    addresses += comma + "10." + std::to_string(i / 256) + "." + std::to_string(i % 256) + ".0/24";
+    conditions += comma + "{destination_port: 80}";
+    if (i < 100) groups += comma + "{cidrGroupRef: g}";
+    entities += "  - {toEntities: [remote-node, host]}\n";
+  }
+  const auto refused = [](const std::string& text) {
+    const std::vector<File> files = {{"in.yaml", text}};
+    const Imported imported = import_files(files, {});
+    return !imported.losses.empty() && imported.losses[0].effect == Effect::kRefused &&
+           imported.objects.empty();
+  };
+  EXPECT_TRUE(refused(
+      "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\nspec:\n"
+      "  ingress: [{action: Allow, source: {nets: [" +
+      addresses + "], notNets: [" + addresses + "]}}]\n"));
+  const std::string policy =
+      "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: "
+      "shop}\nspec:\n"
+      "  endpointSelector: {}\n";
+  EXPECT_TRUE(refused(
+      "apiVersion: cilium.io/v2\nkind: CiliumCIDRGroup\nmetadata: {name: g}\nspec: {externalCIDRs: [" +
+      addresses + "]}\n" + policy + "  ingress: [{fromCIDRSet: [" + groups + "]}]\n"));
+  EXPECT_FALSE(refused(policy + "  egress:\n" + entities));
+  EXPECT_TRUE(refused("rules:\n  policies:\n    p: {principals: [{any: true}], permissions: [" + conditions +
+                      "]}\n"));
+}
+
 }  // namespace
 }  // namespace bulkhead::policies::imports
