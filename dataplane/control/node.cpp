@@ -227,6 +227,7 @@ Reply Node::attach(Request& request) {
 }
 
 std::string Node::open_port(const abi::Attach& request, int netns, NetnsId id) {
+  if (request.kind == abi::PortKind::kTap) closer_.wait_for({id, request.interface_name});
   auto opened = port::Port::open(request, netns, options_.workers, eal_.pools);
   if (const auto* reason = std::get_if<std::string>(&opened)) return *reason;
   auto port = std::move(std::get<std::unique_ptr<port::Port>>(opened));
@@ -253,8 +254,11 @@ void Node::close_port(std::uint32_t number, bool remove_device) {
   publisher_.synchronize();
   if (remove_device) port->remove_device_on_close();
   port->lower_fence_on_close();
-  port.reset();
-  std::erase_if(attached_, [number](const SavedPort& saved) { return saved.request.port == number; });
+  const auto saved = std::find_if(attached_.begin(), attached_.end(),
+                                  [number](const SavedPort& one) { return one.request.port == number; });
+  if (Fd tap(port->release_tap()); tap.get() >= 0)
+    closer_.close(std::move(tap), {saved->netns, saved->request.interface_name});
+  attached_.erase(saved);
 }
 
 Reply Node::detach(const abi::Detach& request) {

@@ -1,7 +1,7 @@
 // The data plane as the control thread sees it: it owns every part, carries out requests, and keeps what a restart needs.
 //
 //   request ──► attach: open the device, open the port if the image names it, publish it, hand it to a worker, save
-//               detach: close, unpublish, wait a grace period, destroy, save
+//               detach: close, unpublish, wait a grace period, destroy (a tap beside all this), save
 //               swap, amend: map, validate, work out which ports open, publish, acknowledge, save
 //
 // Only the control thread calls anything here. A request that cannot be carried out changes nothing and says why.
@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "dataplane/control/closer.h"
 #include "dataplane/control/eal.h"
 #include "dataplane/control/options.h"
 #include "dataplane/control/server.h"
@@ -65,6 +66,7 @@ class Node {
   Options options_;
   Eal eal_;
   State state_;
+  Closer closer_;
   Fd trouble_;
   telemetry::Region telemetry_;
   flow::Memory flow_memory_;

@@ -99,9 +99,15 @@ Port::Port(const abi::Attach& request) : request_(request), own_mac_(kOwnMac) {}
 Port::~Port() {
   close_ethdev();
   if (fence_ != nullptr && lower_fence_) fence_->lower();
-  if (fd_ < 0) return;
-  if (kind() == abi::PortKind::kTap && remove_device_) ioctl(fd_, TUNSETPERSIST, 0);
-  close(fd_);
+  const int tap = release_tap();
+  if (tap >= 0) close(tap);
+  if (fd_ >= 0) close(fd_);
+}
+
+int Port::release_tap() {
+  if (kind() != abi::PortKind::kTap || fd_ < 0) return -1;
+  if (remove_device_) ioctl(fd_, TUNSETPERSIST, 0);
+  return std::exchange(fd_, -1);
 }
 
 bool Port::exists() const {

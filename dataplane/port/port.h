@@ -110,6 +110,9 @@ class Port {
   bool exists() const;
   /// Deletes a tap when the port closes; otherwise it stays in its namespace for the next attach.
   void remove_device_on_close() { remove_device_ = true; }
+  /// A tap's descriptor, which is the caller's to close from here on: that may take long. The port is of no use any more. -1
+  /// where it is no tap.
+  int release_tap();
   /// Gives a veth back to the kernel when the port closes; otherwise it stays fenced off for the next process.
   void lower_fence_on_close() { lower_fence_ = true; }
 
