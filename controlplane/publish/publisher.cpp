@@ -22,6 +22,9 @@ constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 constexpr char kName[] = "bulkhead-section";
 
+/// Beyond it, compiling takes so long that memory at hand helps nobody.
+constexpr std::size_t kSpareBytesMax = std::size_t{4} << 20;
+
 Fd blank_memfd(const char* name) {
   return Fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
 }
@@ -49,7 +52,7 @@ Fd sealed_memfd(const char* name, std::span<const std::byte> bytes) {
 void Publisher::make_ready() {
   if (sections_.empty()) return;
   const auto fill = [](std::vector<Spare>& spares, std::size_t count, std::size_t bytes) {
-    while (spares.size() < count) {
+    while (spares.size() < count && bytes <= kSpareBytesMax) {
       Spare spare{blank_memfd(kName), bytes};
       if (!spare.fd || ::fallocate(spare.fd.get(), 0, 0, static_cast<off_t>(bytes)) != 0) return;  // then not
       spares.push_back(std::move(spare));
