@@ -295,11 +295,11 @@ std::string write_policy(const Item& policy, const std::string& name, bool denie
   if (ports.none() || terms.empty()) return {};
   std::string to;
   if (ports != every) {
-    const auto some = numbers(ports), none = numbers(every & ~ports);
-    if (some.size() <= kPortsMax)
-      to = "    to: [{operation: {ports: " + list_of(some) + "}}]\n";
-    else if (none.size() <= kPortsMax)
-      to = "    to: [{operation: {notPorts: " + list_of(none) + "}}]\n";
+    const Ports others = every & ~ports;
+    if (ports.count() <= kPortsMax)
+      to = "    to: [{operation: {ports: " + list_of(numbers(ports)) + "}}]\n";
+    else if (others.count() <= kPortsMax)
+      to = "    to: [{operation: {notPorts: " + list_of(numbers(others)) + "}}]\n";
     else if (!reader.unsaid(policy["permissions"], "found more ports than can be listed"))
       return {};
   }
