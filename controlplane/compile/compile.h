@@ -45,6 +45,7 @@ struct LocalPort {
   std::string endpoint_id;  // policies::Endpoint::id; a port of an unknown endpoint is left out
   std::uint32_t port = 0;
   std::uint64_t port_key = 0;
+  bool operator==(const LocalPort&) const = default;
 };
 
 /// The node that compiles. Where any address of it is known, it becomes the endpoint `host` of the image.

@@ -15,23 +15,10 @@ auto parts(const policies::Endpoint& endpoint) {
                   endpoint.service_account);
 }
 
-auto parts(const std::optional<LocalPort>& port) {
-  static const LocalPort kNowhere;
-  const LocalPort& one = port ? *port : kNowhere;
-  return std::tuple(port.has_value(), one.port, one.port_key);
-}
-
 bool same(const std::vector<policies::Node>& a, const std::vector<policies::Node>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& one, const auto& other) {
     return std::tie(one.name, one.labels, one.addresses) ==
            std::tie(other.name, other.labels, other.addresses);
-  });
-}
-
-bool same(const std::vector<LocalPort>& a, const std::vector<LocalPort>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& one, const auto& other) {
-    return std::tie(one.endpoint_id, one.port, one.port_key) ==
-           std::tie(other.endpoint_id, other.port, other.port_key);
   });
 }
 
@@ -69,7 +56,7 @@ bool Compiler::Told::frames(const Input& input) const {
 std::optional<Compiler::Difference> Compiler::look(const Input& input, bool same_cluster) {
   Difference difference;
   bool tellable = told_ && told_->frames(input);
-  if (tellable && same_cluster && same(told_->ports, input.ports)) return difference;
+  if (tellable && same_cluster && told_->ports == input.ports) return difference;
   if (tellable) {
     auto names = relabelled(told_->namespaces, input.cluster.namespaces);
     tellable = names.has_value();
@@ -105,7 +92,7 @@ std::optional<Compiler::Difference> Compiler::look(const Input& input, bool same
     }
     const auto found = ports.find(endpoint.id);
     const auto port = found == ports.end() ? std::nullopt : std::optional(*found->second);
-    if (is_new || parts(one.endpoint) != parts(endpoint) || parts(one.port) != parts(port)) {
+    if (is_new || parts(one.endpoint) != parts(endpoint) || one.port != port) {
       Placed before;
       if (!is_new && others.size() <= kChangesMax) {
         difference.before.push_back(std::move(one));

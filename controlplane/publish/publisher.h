@@ -30,12 +30,6 @@ namespace bulkhead::publish {
 /// std::system_error.
 Fd sealed_memfd(const char* name, std::span<const std::byte> bytes);
 
-/// An empty memfd that has its memory already: the kernel takes longer to find pages than to fill them.
-struct Spare {
-  Fd fd;
-  std::size_t bytes = 0;
-};
-
 struct Generation {
   std::uint64_t number = 0;  // 0: none
   image::Digest digest{};
@@ -78,6 +72,11 @@ class Publisher {
     Fd fd;
   };
   using SharedSection = std::shared_ptr<const Section>;
+  /// An empty memfd that has its memory already: the kernel takes longer to find pages than to fill them.
+  struct Spare {
+    Fd fd;
+    std::size_t bytes = 0;
+  };
   struct Change {
     std::size_t place;
     SharedSection section;

@@ -104,6 +104,9 @@ Reply Node::amend(Request& request) {
                         std::to_string(request.fds.size()) + " descriptors");
   std::vector<swap::Amendment> amendments;
   for (std::uint32_t i = 0; i < message.count; ++i) {
+    if (i > 0 && message.places[i] <= message.places[i - 1])
+      return Reply::error("place " + std::to_string(message.places[i]) + " behind place " +
+                          std::to_string(message.places[i - 1]) + ", expected them to rise");
     auto taken = take_section(request.fds[i]);
     if (const auto* reason = std::get_if<std::string>(&taken)) return Reply::error(*reason);
     amendments.push_back({message.places[i], std::get<swap::SharedSection>(std::move(taken))});

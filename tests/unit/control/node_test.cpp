@@ -233,6 +233,12 @@ TEST_F(NodeTest, an_amendment_names_what_changes_and_the_images_before_and_after
   EXPECT_EQ(amend(with([](auto& m) { m.count = 2; }), renamed.shards[0]), "2 sections with 1 descriptors");
   EXPECT_EQ(amend(with([](auto& m) { m.places[0] = 0; }), renamed.shards[0]),
             "image refused: a section that does not belong in place 0");
+  std::vector<Fd> twice;
+  for (int i = 0; i < 2; ++i) twice.push_back(sealed(renamed.shards[0]));
+  abi::SwapReply unused;
+  EXPECT_EQ(ask(abi::MessageType::kAmend, with([](auto& m) { m.count = 2, m.places[1] = 1; }), unused,
+                std::move(twice)),
+            "place 1 behind place 1, expected them to rise");
   EXPECT_EQ(amend(message, sample().policy), "image refused: a section that does not belong in place 1");
   EXPECT_EQ(amend(with([](auto& m) { m.places[0] = 2; }), renamed.shards[0]),
             "image refused: a section for place 2 of 2");
