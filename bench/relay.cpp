@@ -3,7 +3,7 @@
 //   bench/relay /run/netns/A /run/netns/B
 //
 // Makes a tap `eth0` in each namespace, with the offloads of the data plane's, and moves frames from one to the other: it
-// reads and writes, looks at nothing, and sleeps as a worker does. Says "ready" once both taps are there; ends when it is killed.
+// reads and writes, looks at nothing, and waits as a worker does: on one processor, with its turns and its sleep. Says "ready" once both taps are there; ends when it is killed.
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
@@ -17,13 +17,17 @@
 #include <cstdio>
 #include <cstring>
 #include <iostream>
+#include <stdexcept>
+#include <string>
 #include <system_error>
+
+#include "dataplane/worker/precedence.h"
 
 namespace bulkhead::bench {
 namespace {
 
 constexpr int kVnetBytes = 12;      // virtio_net_hdr_v1, which travels with every frame
-constexpr int kSpins = 128;         // empty rounds before sleeping, as dataplane/worker
+constexpr int kSpins = 8;           // empty rounds before sleeping, as dataplane/worker
 constexpr int kFramesPerTurn = 64;  // before the other tap is looked at
 alignas(4096) char frame[kVnetBytes + 65'536 + 64];
 
@@ -50,7 +54,20 @@ int open_tap(const char* netns) {
   return tap;
 }
 
+/// The last processor that we may use, which is a first worker's, too.
+void settle() {
+  cpu_set_t allowed, last;
+  CPU_ZERO(&last);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) fail("sched_getaffinity");
+  for (int cpu = CPU_SETSIZE - 1; CPU_COUNT(&last) == 0; --cpu)
+    if (CPU_ISSET(cpu, &allowed)) CPU_SET(cpu, &last);
+  if (sched_setaffinity(0, sizeof last, &last) != 0) fail("sched_setaffinity");
+  if (const std::string refused = worker::take_precedence(); !refused.empty())
+    throw std::runtime_error(refused);
+}
+
 int run(const char* one, const char* other) {
+  settle();
   const int taps[2] = {open_tap(one), open_tap(other)};
   const int ready = epoll_create1(EPOLL_CLOEXEC);
   for (std::uint32_t i = 0; i < 2; ++i) {

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "dataplane/worker/precedence.h"
+
 namespace bulkhead::control {
 namespace {
 
@@ -89,6 +91,11 @@ void Node::start() {
   RTE_LCORE_FOREACH_WORKER(lcore) {
     rte_eal_remote_launch(
         [](void* worker) {
+          if (const std::string refused = worker::take_precedence(); !refused.empty())
+            spdlog::warn(
+                "a worker takes its turns as everybody does, containers on its processor may slow it down: "
+                "{}",
+                refused);
           static_cast<worker::Worker*>(worker)->run();
           return 0;
         },

@@ -16,11 +16,11 @@
 namespace bulkhead::worker {
 namespace {
 
-constexpr int kReadyMax = 64;               // ports served in one round
-constexpr int kBurstsPerPort = 2;           // before the next port has its turn
-constexpr std::uint32_t kSpins = 128;       // empty rounds before sleeping: about as long as waking up takes
-constexpr int kSleepUs = 100'000;           // with nothing to poll
-constexpr int kPollSleepUs = 200;           // with a device that cannot wake us
+constexpr int kReadyMax = 64;      // ports served in one round
+constexpr int kBurstsPerPort = 2;  // before the next port has its turn
+// Empty rounds before sleeping. Who fills a port wakes us at once; a device cannot, so that it is polled for longer.
+constexpr std::uint32_t kSpins = 8, kDeviceSpins = 128;
+constexpr int kSleepUs = 100'000, kDeviceSleepUs = 200;
 constexpr std::uint32_t kDeviceRounds = 8;  // rounds of busy devices between two looks at the fds
 
 constexpr std::uint64_t kHouseMs = 10;
@@ -123,13 +123,14 @@ void Worker::run() {
       idle = 0;
       continue;
     }
-    if (++idle < kSpins) {
+    const bool polls = has_devices();
+    if (++idle < (polls ? kDeviceSpins : kSpins)) {
       // Who sends to us, or takes what we send, may be waiting for this very processor.
       sched_yield();
       continue;
     }
     telemetry::add(block_.sleeps, 1);
-    if (poll_ready(idle_timeout_us()) != 0) idle = 0;
+    if (poll_ready(polls ? kDeviceSleepUs : kSleepUs) != 0) idle = 0;
   }
   env_.publisher.offline(index_);
   fragments_.flush();
@@ -137,11 +138,9 @@ void Worker::run() {
     rte_pktmbuf_free(static_cast<rte_mbuf*>(released.packet));
 }
 
-int Worker::idle_timeout_us() const {
-  const bool polled = std::any_of(std::begin(devices_), std::end(devices_), [](const auto& number) {
-    return number.load(std::memory_order_relaxed) != 0;
-  });
-  return polled ? kPollSleepUs : kSleepUs;
+bool Worker::has_devices() const {
+  return std::any_of(std::begin(devices_), std::end(devices_),
+                     [](const auto& number) { return number.load(std::memory_order_relaxed) != 0; });
 }
 
 std::uint32_t Worker::poll_devices() {

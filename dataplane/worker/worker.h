@@ -1,6 +1,7 @@
 // A worker: takes bursts from its ports and carries every packet to its fate, alone, from start to end.
 //
 //   loop.cpp         poll while there is work, sleep on the ports' fds when there is none, keep house in between
+//   precedence.cpp   what it asks of the scheduler, once
 //   intake.cpp       a burst from one port: parse, check the sender's MAC, sort, start lookups  DESIGN: parse, source check
 //   established.cpp  the rest of the lookups; a current hit goes on its way at once                flow table
 //   judge.cpp        misses and stale hits: addresses, then the image; flows begin, go on or end    classify
@@ -62,7 +63,7 @@ class Worker {
   std::uint32_t poll_devices();
   void keep_house(std::uint64_t now_tsc);
   void ask_next_hop(port::Port& uplink);
-  int idle_timeout_us() const;
+  bool has_devices() const;
 
   // intake.cpp
   void process(port::Port& port, rte_mbuf** packets, std::uint32_t count);
