@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <boost/program_options.hpp>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -60,6 +61,7 @@ class Child {
       for (auto& word : words) argv.push_back(word.data());
       argv.push_back(nullptr);
       execvp(argv[0], argv.data());
+      dprintf(STDERR_FILENO, "%s: %s\n", argv[0], strerror(errno));
       _exit(127);
     }
     close(in[0]);
@@ -135,7 +137,7 @@ double peer(const Setup& setup) {
                  "--burst=64", "--total-num-mbufs=65536"},
                 log);
   std::this_thread::sleep_for(Seconds(1.5));
-  if (!testpmd.running()) fail("dpdk-testpmd does not start, see " + log);
+  if (!testpmd.running()) fail("dpdk-testpmd (Debian's package dpdk-dev) does not start, see " + log);
   testpmd.type("start\n");
   std::this_thread::sleep_for(Seconds(1));
   testpmd.type("clear port stats all\n");
