@@ -143,7 +143,8 @@ std::uint16_t Port::send(std::uint32_t sender, rte_mbuf** packets, std::uint16_t
 
 std::uint16_t Port::receive_fd(Landing& landing, rte_mbuf** packets, std::uint16_t max) {
   std::uint16_t received = 0;
-  while (received < max && landing.ready()) {
+  std::size_t received_bytes = 0;
+  while (received < max && received_bytes < kBurstBytes && landing.ready()) {
     VnetHeader header;
     const iovec parts[3] = {
         {&header, sizeof header},
@@ -157,6 +158,7 @@ std::uint16_t Port::receive_fd(Landing& landing, rte_mbuf** packets, std::uint16
       break;
     }
     const auto taken = static_cast<std::size_t>(bytes);
+    received_bytes += taken;
     rte_mbuf* packet =
         landing.take(static_cast<std::uint32_t>(taken < sizeof header ? 0 : taken - sizeof header));
     if (!read_vnet(header, packet)) {

@@ -29,6 +29,8 @@
 namespace bulkhead::port {
 
 inline constexpr std::uint16_t kBurst = 64;
+/// Super-packets fill a core's second-level cache long before there are 64: with this much read, a burst from an fd ends.
+inline constexpr std::size_t kBurstBytes = 256 << 10;
 
 /// Packet memory of one process. `small` holds every packet's first segment, `large` the rest of a
 /// super-packet.
@@ -67,7 +69,7 @@ class Port {
   ~Port();
   Port(const Port&) = delete;
 
-  /// At most `max` packets, headers in the first segment. One whose virtio-net header is broken comes as an empty packet.
+  /// At most `max` packets and about kBurstBytes, headers in the first segment. One whose virtio-net header is broken comes as an empty packet.
   std::uint16_t receive(std::uint32_t queue, Landing& landing, rte_mbuf** packets, std::uint16_t max);
 
   /// Worker `sender` sends in order and frees what was sent; the packets from the returned index on are still

@@ -198,6 +198,34 @@ TEST_F(Namespaces, tap_is_made_inside_the_container_and_carries_frames_both_ways
   close(socket);
 }
 
+TEST_F(Namespaces, burst_ends_with_so_many_bytes_and_the_rest_comes_next) {
+  abi::Attach request = request_for(abi::PortKind::kTap, "bhtest0");
+  request.mtu = 60'000;
+  const auto port = opened(request, container_);
+  ASSERT_NE(port, nullptr);
+  const int socket = inside([] { return packet_socket("bhtest0"); });
+  constexpr std::size_t kBytes = 50'000, kPackets = 10;
+  const auto out = frame(kBytes, 1);
+  for (std::size_t i = 0; i < kPackets; ++i)
+    ASSERT_EQ(::send(socket, out.data(), out.size(), 0), static_cast<ssize_t>(kBytes));
+  close(socket);
+
+  Landing landing(memory());
+  std::size_t seen = 0;
+  for (int bursts = 1; seen < kPackets && bursts < 20; ++bursts) {
+    rte_mbuf* packets[kBurst];
+    const std::uint16_t count = port->receive(0, landing, packets, kBurst);
+    std::size_t large = 0;
+    for (std::uint16_t i = 0; i < count; ++i) {
+      large += packets[i]->pkt_len == kBytes ? 1 : 0;  // the kernel says something of its own, too
+      rte_pktmbuf_free(packets[i]);
+    }
+    EXPECT_LE((large - std::min<std::size_t>(large, 1)) * kBytes, kBurstBytes);
+    seen += large;
+  }
+  EXPECT_EQ(seen, kPackets);
+}
+
 TEST_F(Namespaces, tap_stays_when_its_process_ends_and_is_taken_up_again) {
   opened(request_for(abi::PortKind::kTap, "bhtest0"), container_).reset();
   EXPECT_TRUE(has_interface("bhtest0"));
