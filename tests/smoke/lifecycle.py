@@ -4,7 +4,7 @@ import random
 import socket
 import time
 
-from story import cpu_seconds, fates, socket_in, tell
+from story import cpu_seconds, fates, niceness, socket_in, tell
 import traffic
 import wire
 
@@ -179,6 +179,8 @@ def idle(story, stage):
         if best < 0.05:
             break
     story.claim("an idle data plane uses less than 5 % of a core", best < 0.05, f"{best:.1%}")
+    weights = niceness(stage.dataplane.pid, "rte-worker")
+    story.claim("every worker has more weight than a container", weights == [-5] * story.workers, weights)
     with socket_in(stage, "two", socket.AF_INET, socket.SOCK_DGRAM) as sink:
         sink.bind((TWO[0], 5140))
         with socket_in(stage, "one", socket.AF_INET, socket.SOCK_DGRAM) as sender:

@@ -125,5 +125,11 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def niceness(pid, thread):
+    """Of every thread of the process whose name begins so."""
+    tasks = (path.read_text() for path in pathlib.Path(f"/proc/{pid}/task").glob("*/stat"))
+    return [int(task.rpartition(")")[2].split()[16]) for task in tasks if task.partition("(")[2].startswith(thread)]
+
+
 def output(command):
     return subprocess.run(command, shell=isinstance(command, str), capture_output=True, text=True).stdout
