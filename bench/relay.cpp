@@ -2,8 +2,9 @@
 //
 //   bench/relay /run/netns/A /run/netns/B
 //
-// Makes a tap `eth0` in each namespace, with the offloads of the data plane's, and moves frames from one to the other: it
-// reads and writes, looks at nothing, and waits as a worker does: on one processor, with its turns and its sleep. Says "ready" once both taps are there; ends when it is killed.
+// Makes a tap `eth0` in each namespace, with the offloads of the data plane's, and moves frames from one to the other: it reads and
+// writes, looks at nothing, and waits as a worker does: on one processor, with its turns and its sleep. Says "ready" once both taps are
+// there; ends when it is killed.
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>

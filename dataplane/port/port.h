@@ -69,7 +69,8 @@ class Port {
   ~Port();
   Port(const Port&) = delete;
 
-  /// At most `max` packets and about kBurstBytes, headers in the first segment. One whose virtio-net header is broken comes as an empty packet.
+  /// At most `max` packets and about kBurstBytes, headers in the first segment. One whose virtio-net header is broken comes as an empty
+  /// packet.
   std::uint16_t receive(std::uint32_t queue, Landing& landing, rte_mbuf** packets, std::uint16_t max);
 
   /// Worker `sender` sends in order and frees what was sent; the packets from the returned index on are still

@@ -10,19 +10,17 @@
 namespace bulkhead::worker {
 
 std::string take_precedence() {
-  SchedulerAttributes attributes;
-  if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) != 0)
+  SchedulerAttributes chosen;
+  if (syscall(SYS_sched_getattr, 0, &chosen, sizeof chosen, 0) != 0)
     return std::string("sched_getattr: ") + strerror(errno);
-  if (attributes.policy != SCHED_OTHER || attributes.nice != 0) return {};
+  if (chosen.policy != SCHED_OTHER) return {};
 
-  const SchedulerAttributes short_turns{.runtime_ns = kTurnNs};
-  SchedulerAttributes wanted = short_turns;
-  wanted.nice = kNice;
+  SchedulerAttributes wanted{.nice = chosen.nice != 0 ? chosen.nice : kNice, .runtime_ns = kTurnNs};
   if (syscall(SYS_sched_setattr, 0, &wanted, 0) == 0) return {};
-  const int refused = errno;
-  if (syscall(SYS_sched_setattr, 0, &short_turns, 0) != 0)
-    return std::string("sched_setattr: ") + strerror(errno);
-  return "niceness " + std::to_string(kNice) + ": " + strerror(refused);
+  const std::string refused = "niceness " + std::to_string(wanted.nice) + ": " + strerror(errno);
+  wanted.nice = chosen.nice;
+  if (syscall(SYS_sched_setattr, 0, &wanted, 0) != 0) return std::string("sched_setattr: ") + strerror(errno);
+  return refused;
 }
 
 }  // namespace bulkhead::worker

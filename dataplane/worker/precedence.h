@@ -12,9 +12,10 @@
 
 namespace bulkhead::worker {
 
-constexpr std::int32_t kNice = -5;  // three times the weight of a container's thread
-constexpr std::uint64_t kTurnNs =
-    100'000;  // the shortest that kernels grant; before Linux 6.12 they take no notice
+/// Three times the weight of a container's thread.
+constexpr std::int32_t kNice = -5;
+/// The shortest that kernels grant. Before Linux 6.12 they take no notice.
+constexpr std::uint64_t kTurnNs = 100'000;
 
 /// `struct sched_attr` of sched_setattr(2), its first version (48 bytes). The kernel's header that declares it cannot be included
 /// beside <sched.h>.
@@ -28,8 +29,8 @@ struct SchedulerAttributes {
   std::uint64_t deadline_ns = 0, period_ns = 0;
 };
 
-/// For the calling thread, which must not hold anything that others wait for. What somebody has chosen already, by a policy of the
-/// scheduler (chrt) or a niceness that is not 0 (nice, systemd's Nice=), is left alone.
+/// For the calling thread. What somebody has chosen already stays: a niceness that is not 0 (nice, systemd's Nice=), and with another
+/// policy of the scheduler than the ordinary one (chrt) everything.
 ///
 /// Returns nothing, or what was refused: a niceness below 0 needs CAP_SYS_NICE. The short turns are asked for all the same.
 /// Source: sched_setattr(2), Documentation/scheduler/sched-eevdf.rst of Linux.

@@ -13,11 +13,19 @@
 namespace bulkhead::worker {
 namespace {
 
+/// However the tests were started.
+void begin_ordinary() {
+  const sched_param none{};
+  sched_setscheduler(0, SCHED_OTHER, &none);
+  setpriority(PRIO_PROCESS, 0, 0);
+}
+
 /// What the scheduler knows of a thread of its own after `before` and take_precedence().
 template <class Before>
 SchedulerAttributes after(const Before& before) {
   SchedulerAttributes seen{};
   std::thread([&] {
+    begin_ordinary();
     before();
     EXPECT_EQ(take_precedence(), "");
     syscall(SYS_sched_getattr, 0, &seen, sizeof seen, 0);
@@ -43,7 +51,11 @@ TEST(Precedence, a_worker_has_short_turns_and_some_more_weight) {
 }
 
 TEST(Precedence, what_somebody_has_chosen_is_left_alone) {
-  EXPECT_EQ(after([] { setpriority(PRIO_PROCESS, 0, 7); }).nice, 7);
+  const SchedulerAttributes polite = after([] { setpriority(PRIO_PROCESS, 0, 7); });
+  EXPECT_EQ(polite.nice, 7);
+  if (turns_can_be_asked_for()) {
+    EXPECT_EQ(polite.runtime_ns, kTurnNs);
+  }
   const SchedulerAttributes batch = after([] {
     const sched_param none{};
     sched_setscheduler(0, SCHED_BATCH, &none);
@@ -56,6 +68,7 @@ TEST(Precedence, who_may_not_has_short_turns_all_the_same_and_is_told) {
   SchedulerAttributes seen{};
   std::string refused;
   std::thread([&] {
+    begin_ordinary();
     // Of this thread alone: libc's setresuid() would change all of them.
     ASSERT_EQ(syscall(SYS_setresuid, 65534, 65534, 65534), 0);
     refused = take_precedence();
