@@ -92,10 +92,7 @@ void Node::start() {
     rte_eal_remote_launch(
         [](void* worker) {
           if (const std::string refused = worker::take_precedence(); !refused.empty())
-            spdlog::warn(
-                "a worker takes its turns as everybody does, containers on its processor may slow it down: "
-                "{}",
-                refused);
+            spdlog::warn("a worker has no more weight than containers on its processor: {}", refused);
           static_cast<worker::Worker*>(worker)->run();
           return 0;
         },

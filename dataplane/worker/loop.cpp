@@ -191,7 +191,7 @@ std::uint32_t Worker::poll_ready(int timeout_us) {
       const std::uint16_t taken = port->receive(0, landing_, packets, port::kBurst);
       if (taken != 0) process(*port, packets, taken);
       received += taken;
-      if (taken < port::kBurst) break;
+      if (taken < port::kBurst) break;  // empty, or so many bytes that others have their turn
     }
     if (port->trouble() != port::Trouble::kNone) {
       // An fd in error is always ready: it would keep us awake until the control thread has seen to it.

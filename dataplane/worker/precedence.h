@@ -1,7 +1,7 @@
 // A worker's place among the threads of its processor.
 //
 // Where containers run on a worker's processor, too, they wait for the packets that it carries, and it waits for its turn. The
-// kernel's fair scheduler hands out turns of 0.7 to 3 ms, in which a hundred super-packets could cross; who gives its processor
+// kernel's fair scheduler hands out turns of 0.7 to 3 ms, in which dozens of super-packets could cross; who gives its processor
 // away (sched_yield) goes to the end of such a queue. So a worker asks for short turns, which come at once and are over at once, and
 // for some more weight than a container has. With both it can afford to sleep as soon as nothing is there, as it will be woken in time.
 // On a processor of its own nothing of this matters.
